@@ -1,0 +1,43 @@
+"""What a source model must offer to be exported and checked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from runtime.tensors import Array, Feed, TensorSpec
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+ZOO_OPSET = 22
+"""The one opset of every exported file: the oldest with BF16 Conv (FP16 Q/DQ scales need 19)."""
+
+ZOO_IR_VERSION = 10
+"""The ONNX file format that goes with opset 22."""
+
+
+class Source(Protocol):
+    """A model in its own framework: it can say itself in ONNX, and can be run as the oracle."""
+
+    @property
+    def framework(self) -> str:
+        """The framework the model lives in: "tensorflow" or "caffe"."""
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]: ...
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]: ...
+
+    @property
+    def parameters(self) -> int:
+        """Learned parameters: weights, biases, gamma and beta; not the batch-norm statistics."""
+
+    def to_onnx(self) -> ir.Model:
+        """The network as ONNX with its weights, before any pass of ours; raises ExportError."""
+
+    def run(self, feed: Feed) -> dict[str, Array]:
+        """The framework's own answer to `feed`; the oracle of the parity check.
+
+        Raises UnavailableError where the framework (or what stands in for it) is not installed.
+        """

@@ -1,0 +1,132 @@
+"""The contract every backend fulfils, and no more than the harness needs.
+
+Protocols rather than base classes, so that a vendor's backend needs none of our code. Think twice
+before changing one: packages outside this repository implement them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from runtime.tensors import Array, Feed, TensorSpec
+
+
+class Boundary(StrEnum):
+    """Where the clock starts and stops.
+
+    DEVICE: inputs and outputs already lie in the device's memory, preallocated.
+    HOST:   from arrays in host memory to arrays in host memory, allocation and copies included.
+    """
+
+    DEVICE = "device"
+    HOST = "host"
+
+
+@dataclass(frozen=True)
+class Device:
+    """A place a backend can run on: `name` as given on the command line ("cpu", "cuda:0")."""
+
+    name: str
+    description: str
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """What the user may set; a backend refuses what it does not know rather than ignore it.
+
+    threads: worker threads inside one query; None is the backend's own default.
+    optimize: False switches graph optimisations off, for bit-exact checks.
+    provider_options: backend-specific names and values, passed on as they are.
+    """
+
+    threads: int | None = None
+    optimize: bool = True
+    provider_options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Executed:
+    """What really ran: the attestation of a session.
+
+    on_device_macs: share (0..1) of multiply-accumulates that ran on the device asked for.
+    macs_by_type:   data type the kernel computed in (NumPy name: "int8", "float32") to its share
+                    (0..1) of multiply-accumulates; the shares add up to 1, or the mapping is empty
+                    where a graph has none.
+    fallback_nodes: nodes that ran anywhere else than on the device.
+    lowering:       name of a rewrite the backend applied before opening, or None.
+    evidence:       where these facts come from ("profile of the first query").
+    """
+
+    on_device_macs: float
+    macs_by_type: Mapping[str, float]
+    fallback_nodes: tuple[str, ...]
+    lowering: str | None
+    evidence: str
+
+
+class Query(Protocol):
+    """A feed bound to a session at a boundary; run it as often as you like."""
+
+    def run(self) -> None:
+        """Compute once; returns when the outputs are complete at the boundary."""
+
+    def outputs(self) -> dict[str, Array]:
+        """The last run's outputs, as arrays in host memory that later runs do not overwrite."""
+
+
+class Session(Protocol):
+    """An opened graph on one device."""
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]: ...
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]: ...
+
+    def bind(self, feed: Feed, boundary: Boundary) -> Query:
+        """Check `feed`, place it at `boundary`, run once (so buffers exist); raises FeedError."""
+
+    def run(self, feed: Feed) -> dict[str, Array]:
+        """One query from host to host."""
+
+    def executed(self) -> Executed:
+        """What ran; callable once a query has run."""
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+class Backend(Protocol):
+    """A runtime that opens ONNX files."""
+
+    @property
+    def name(self) -> str: ...
+
+    def unavailable(self) -> str | None:
+        """None where this backend works here; otherwise one line: what is missing and how to get it."""
+
+    def version(self) -> str:
+        """Name and version of the runtime behind it ("onnxruntime 1.32.0"); only where available."""
+
+    def devices(self) -> tuple[Device, ...]:
+        """Devices found; empty where the backend is unavailable."""
+
+    def open(self, graph: Path, device: str, options: SessionOptions) -> Session:
+        """Open an ONNX file.
+
+        Raises UnavailableError (no such backend or device here), GraphError (a broken file),
+        UnsupportedError (a sound file this backend cannot run; names the operator or type).
+        """
