@@ -1,0 +1,46 @@
+# The few commands of this repository; `make help` lists them.
+
+PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(shell command -v $(name) 2>/dev/null)))
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: bench test test-all perf lint help
+
+bench: $(VENV)/.run ## make the environment and run the main job: ResNet50 at FP32, FP16 and INT8
+	$(BIN)/bench ort --model resnet50 --precision fp32 --precision fp16 --precision int8
+
+test: $(VENV)/.dev lint ## lint, types, and every test that is not heavy, with a rotating share of the heavy ones
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --heavy-share 1/7
+
+test-all: $(VENV)/.dev lint ## the same with every heavy test (full-size models; about an hour)
+	$(BIN)/python -m pytest --heavy-share all
+
+perf: $(VENV)/.dev ## benchmarks of the harness itself, as ratios measured side by side
+	$(BIN)/python -m tests.performance
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+help: ## what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Environments: a stamp file an extra set, so that `make` knows what is already installed.
+
+$(VENV)/.made:
+	@test -n "$(PYTHON)" && "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "aimatrix needs Python 3.11 or newer; found: $$($(or $(PYTHON),echo none) --version 2>&1). Install one, or name it: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	"$(PYTHON)" -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/.made
+	$(INSTALL) --editable '.[cpu,export]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.made
+	$(INSTALL) --editable '.[cpu,export,openvino,trt-rtx,dev]'
+	@touch $@ $(VENV)/.run

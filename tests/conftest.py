@@ -1,0 +1,48 @@
+"""What every test shares: where files are kept, and which of the heavy tests run."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from datetime import UTC, datetime
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+_CLONE = Path(__file__).resolve().parent.parent
+os.environ.setdefault("AIMATRIX_HOME", str(_CLONE / ".aimatrix"))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--heavy-share",
+        default="none",
+        help="heavy tests to run: none, all, or a share such as 1/7 that changes from day to day",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the heavy tests that are not in today's share; one named on the command line runs."""
+    share = config.getoption("--heavy-share")
+    named = [argument for argument in config.args if "::" in argument]
+    left_out = [
+        item
+        for item in items
+        if item.get_closest_marker("heavy")
+        and not _in_share(item.nodeid, share, datetime.now(UTC).toordinal())
+        and not any(item.nodeid.startswith(name) for name in named)
+    ]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def _in_share(test: str, share: str, day: int) -> bool:
+    """Each test has a fixed slot; the day says which slots run, so that all run in turn."""
+    if share in ("none", "all"):
+        return share == "all"
+    fraction = Fraction(share)
+    slot = zlib.crc32(test.encode()) % fraction.denominator
+    return (slot - day) % fraction.denominator < fraction.numerator
