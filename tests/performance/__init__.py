@@ -1,0 +1,1 @@
+"""Benchmarks of the harness itself: ratios of things measured side by side; no time passes or fails."""

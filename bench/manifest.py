@@ -1,0 +1,85 @@
+"""The manifest of a folder of graphs, in the store and in an exported bundle alike.
+
+Schema versions
+1  first version
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from bench.record import CalibrationFacts
+from runtime.files import replacing_file
+from runtime.tensors import TensorSpec
+
+MANIFEST = "manifest.json"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TensorFacts(_Part):
+    """A TensorSpec as JSON."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+    @classmethod
+    def from_spec(cls, spec: TensorSpec) -> Self:
+        return cls(name=spec.name, dtype=spec.dtype, shape=spec.shape)
+
+
+class GraphEntry(_Part):
+    """One graph file.
+
+    sha256:        of the graph, its external data included (runtime.graphs.graph_digest).
+    parent_sha256: of the FP32 graph it was made from; None for that one.
+    files:         every file it is made of, and the SHA-256 of each file's bytes.
+    """
+
+    precision: str
+    sha256: str
+    parent_sha256: str | None
+    opset: int
+    macs: int
+    parameters: int
+    inputs: tuple[TensorFacts, ...]
+    outputs: tuple[TensorFacts, ...]
+    calibration: CalibrationFacts | None
+    build_seconds: float
+    provenance: dict[str, str]
+    files: dict[str, str] = {}
+
+
+class Manifest(_Part):
+    """A folder of graphs of one model; `identity` is what its key was made of."""
+
+    schema_version: Literal[1] = 1
+    model: str
+    variant: str
+    framework: str
+    identity: dict[str, str]
+    graphs: dict[str, GraphEntry]
+
+    def with_graph(self, name: str, entry: GraphEntry) -> Self:
+        """A manifest that also holds `entry`."""
+        return self.model_copy(update={"graphs": {**self.graphs, name: entry}})
+
+
+def read_manifest(path: Path) -> Manifest | None:
+    """The manifest at `path`; None where there is none, or none that can be understood."""
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Replace the manifest at `path` in one step; raises StoreError."""
+    with replacing_file(path) as temporary:
+        temporary.write_text(manifest.model_dump_json(indent=2), encoding="utf-8")

@@ -1,0 +1,91 @@
+"""What the user asked for, as data; a plan expands to the cells that are measured one by one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+
+from bench.measure import Limits
+from calibration.precision import Precision
+from runtime.backend import Boundary
+from runtime.errors import UsageError
+
+SINGLE_STREAM = "single-stream"
+"""One query after the other, the next one sent when the last is complete (MLPerf inference rules)."""
+
+
+@dataclass(frozen=True)
+class CalibrationPlan:
+    """How INT8 ranges are found: over how many samples, and by which method."""
+
+    samples: int = 64
+    method: str = "entropy"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One measurement: everything but the model that makes it differ from its neighbours.
+
+    batch_size None: 1, or the graph's own where it leaves no choice.
+    """
+
+    precision: Precision
+    device: str
+    batch_size: int | None
+
+    def __str__(self) -> str:
+        batch = "" if self.batch_size is None else f" batch {self.batch_size}"
+        return f"{self.precision} on {self.device}{batch}"
+
+
+@dataclass(frozen=True)
+class BenchPlan:
+    """One `bench BACKEND` command; several values of a field mean their product.
+
+    models:    names of the zoo, ONNX files, or bundle folders written by `bench export`.
+    frameworks: names; none given means the model's first.
+    weights:   a file or folder for the zoo's builders; None means seeded weights.
+    feeds:     an .npz file of inputs for the user's own graphs; None means synthetic ones.
+    evaluation_samples: how many samples agreement with FP32 is judged on; 0 leaves it out.
+    allow_emulation: a session that did not execute what was asked for is measured all the same.
+    """
+
+    backend: str
+    models: tuple[str, ...]
+    variant: str = ""
+    frameworks: tuple[str, ...] = ()
+    precisions: tuple[Precision, ...] = (Precision.FP32,)
+    devices: tuple[str, ...] = ("cpu",)
+    batch_sizes: tuple[int, ...] = ()
+    scenario: str = SINGLE_STREAM
+    boundary: Boundary = Boundary.DEVICE
+    weights: Path | None = None
+    feeds: Path | None = None
+    calibration: CalibrationPlan = field(default_factory=CalibrationPlan)
+    evaluation_samples: int = 64
+    seed: int = 0
+    limits: Limits = field(default_factory=Limits)
+    threads: int | None = None
+    allow_emulation: bool = False
+
+    def __post_init__(self) -> None:
+        if self.scenario != SINGLE_STREAM:
+            raise UsageError(
+                f"scenario {self.scenario!r} is not measured yet: only {SINGLE_STREAM!r} is; leave --scenario out"
+            )
+        if not self.models:
+            raise UsageError("no model given; name one with --model NAME or --model FILE.onnx (`bench list models`)")
+
+    def subjects(self) -> tuple[tuple[str, str | None], ...]:
+        """Pairs of a model and a framework (None: the model's first), each met once."""
+        return tuple(dict.fromkeys(product(self.models, self.frameworks or (None,))))
+
+    def cells(self) -> tuple[Cell, ...]:
+        """The cells of every subject, ordered so that a graph is built and opened once."""
+        batches = self.batch_sizes or (None,)
+        return tuple(dict.fromkeys(Cell(*values) for values in product(self.precisions, self.devices, batches)))
+
+    @property
+    def size(self) -> int:
+        return len(self.subjects()) * len(self.cells())

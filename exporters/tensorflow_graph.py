@@ -1,0 +1,204 @@
+"""From a traced TensorFlow function to ONNX, without its weights ever passing through a converter.
+
+tf2onnx copies every constant many times over (17 to 29 s for ResNet50, most of it in deep copies
+between its optimisers). So large weights become placeholders before it sees the graph, and
+initializers again, without a copy, after it. What then hangs on them (the transposition of a
+kernel, a batch-norm factor) is folded by our own passes.
+
+The freezing helpers are private to TensorFlow, but tf2onnx leans on the same ones.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from exporters.passes.order import sort
+from exporters.tensorflow_names import name_as_in_tensorflow
+from runtime.errors import ExportError
+from runtime.tensors import Array
+
+TF2ONNX_OPSET = 18
+"""The newest opset tf2onnx 1.17 writes; the passes raise it."""
+
+INLINE_BYTES = 64 * 1024
+"""Weights up to this size stay constants: tf2onnx moves a transposition past a bias or a batch-norm
+factor only where it can see the values. Measured: 1.3 MB of ResNet50's 102 MB, 1 MB of BERT-Large's."""
+
+
+@dataclass(frozen=True)
+class WeightlessGraph:
+    """A TensorFlow GraphDef whose large constants are placeholders, and their values by node name."""
+
+    graph_def: Any
+    weights: Mapping[str, Array]
+    names: Mapping[str, str]
+
+
+def without_weights(concrete: Any) -> WeightlessGraph:
+    """Inline the functions a ConcreteFunction calls and take its large weights out."""
+    from tensorflow.python.framework import convert_to_constants as freezing
+
+    captures = dict(_captured(concrete))
+    inlined = freezing._run_inline_graph_optimization(
+        concrete, lower_control_flow=False, aggressive_inlining=True
+    )
+    stand_ins = {
+        node: _stand_in(index, array) for index, (node, (_, array)) in enumerate(captures.items())
+    }
+    graph_def, _ = freezing._replace_variables_by_constants(_Freezable(inlined, stand_ins))
+    weights = {node: array for node, (_, array) in captures.items() if _is_large(array)}
+    for node in graph_def.node:
+        if node.op == "Const" and node.name not in captures:
+            weights.update(_large_constant(node))
+    for node in graph_def.node:
+        if node.name in weights:
+            _make_placeholder(node, weights[node.name])
+    return WeightlessGraph(graph_def, weights, {node: name for node, (name, _) in captures.items()})
+
+
+def to_onnx(graph: WeightlessGraph, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> ir.Model:
+    """Convert; `inputs` and `outputs` map TensorFlow tensor names to ONNX names, in order.
+
+    Raises ExportError, naming operator and node, where tf2onnx has no ONNX for one.
+    """
+    used = {node for node in graph.weights if _is_used(graph.graph_def, node)}
+    feeds = [*inputs, *(f"{node}:0" for node in graph.weights if node in used)]
+    with _captured_log() as log:
+        proto = _tf2onnx_proto(graph.graph_def, feeds, outputs, {**inputs, **outputs})
+    model = ir.from_proto(proto)
+    _refuse_leftovers(model, log)
+    named = _restore_weights(model, graph)
+    sort(model)
+    name_as_in_tensorflow(model, named)
+    return model
+
+
+@dataclass(frozen=True)
+class _Freezable:
+    """What _replace_variables_by_constants reads of its argument."""
+
+    graph_def: Any
+    tensor_data: Mapping[str, Any]
+
+
+def _captured(concrete: Any) -> Iterator[tuple[str, tuple[str, Array]]]:
+    """Node name of each captured variable or constant, with the variable's name and its value."""
+    variables = {id(variable.handle): variable for variable in concrete.graph.variables}
+    for outer, inner in concrete.graph.captures:
+        variable = variables.get(id(outer))
+        if variable is not None:
+            # np.asarray shares TensorFlow's memory, .numpy() would copy it
+            yield inner.op.name, (variable.name.split(":")[0], np.asarray(variable.read_value()))
+        elif outer.dtype.name != "resource":
+            yield inner.op.name, (inner.op.name, np.asarray(outer))
+
+
+def _stand_in(index: int, array: Array) -> Any:
+    """A value of the right type for a capture: itself, or for a large one a scalar."""
+    import tensorflow as tf
+    from tensorflow.python.framework import convert_to_constants as freezing
+
+    value = np.zeros((), array.dtype) if _is_large(array) else array
+    return freezing._TensorData(numpy=value, dtype=tf.as_dtype(array.dtype).as_datatype_enum, index=index)
+
+
+def _is_large(array: Array) -> bool:
+    return array.nbytes > INLINE_BYTES and array.dtype.kind != "O"
+
+
+def _large_constant(node: Any) -> dict[str, Array]:
+    import tensorflow as tf
+
+    array = tf.make_ndarray(node.attr["value"].tensor)
+    return {node.name: array} if _is_large(array) else {}
+
+
+def _make_placeholder(node: Any, array: Array) -> None:
+    name, dtype = node.name, node.attr["dtype"].type
+    node.Clear()
+    node.name, node.op = name, "Placeholder"
+    node.attr["dtype"].type = dtype
+    for size in array.shape:
+        node.attr["shape"].shape.dim.add().size = size
+    if not array.shape:
+        node.attr["shape"].shape.SetInParent()
+
+
+def _is_used(graph_def: Any, name: str) -> bool:
+    return any(edge.split(":")[0] == name for node in graph_def.node for edge in node.input)
+
+
+def _tf2onnx_proto(
+    graph_def: Any, feeds: Sequence[str], outputs: Mapping[str, str], names: Mapping[str, str]
+) -> onnx.ModelProto:
+    import tensorflow as tf
+    from tf2onnx import optimizer, tf_loader, tfonnx
+
+    with tf.device("/cpu:0"):
+        with tf.Graph().as_default():
+            graph_def = tf_loader.tf_optimize(list(feeds), list(outputs), graph_def)
+        with tf.Graph().as_default() as tf_graph:
+            tf.import_graph_def(graph_def, name="")
+            converted = tfonnx.process_tf_graph(
+                tf_graph,
+                continue_on_error=True,
+                opset=TF2ONNX_OPSET,
+                input_names=list(feeds),
+                output_names=list(outputs),
+                tensors_to_rename=dict(names),
+            )
+        return optimizer.optimize_graph(converted).make_model("tensorflow")
+
+
+@contextmanager
+def _captured_log() -> Iterator[list[str]]:
+    """Keep tf2onnx's warnings and errors to ourselves: they come back as one ExportError."""
+    messages: list[str] = []
+
+    class _Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            messages.append(record.getMessage())
+
+    logger, keep = logging.getLogger("tf2onnx"), _Keep(logging.ERROR)
+    propagate, logger.propagate = logger.propagate, False
+    logger.addHandler(keep)
+    try:
+        yield messages
+    finally:
+        logger.removeHandler(keep)
+        logger.propagate = propagate
+
+
+def _refuse_leftovers(model: ir.Model, log: Sequence[str]) -> None:
+    """tf2onnx logs what it cannot convert and writes the TensorFlow operator all the same."""
+    for node in model.graph.all_nodes():
+        if node.domain or not onnx.defs.has(node.op_type):
+            reason = next((line for line in log if (node.name or "") in line), "no conversion is known")
+            raise ExportError(
+                f"TensorFlow operator {node.op_type} (node {node.name!r}) cannot be said in ONNX"
+                f" opset {TF2ONNX_OPSET}: {' '.join(reason.split())[:200]};"
+                " move it out of the function, or write it with other operators"
+            )
+
+
+def _restore_weights(model: ir.Model, graph: WeightlessGraph) -> dict[ir.Value, str]:
+    """Make initializers of the inputs that stand for weights; returns the name each should get."""
+    named = {}
+    by_tensor = {f"{node}:0": node for node in graph.weights}
+    for value in tuple(model.graph.inputs):
+        node = by_tensor.get(value.name or "")
+        if node is None:
+            continue
+        model.graph.inputs.remove(value)
+        value.const_value = ir.tensor(np.ascontiguousarray(graph.weights[node]), name=value.name)
+        model.graph.register_initializer(value)
+        named[value] = graph.names.get(node, node)
+    return named

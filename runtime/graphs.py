@@ -1,0 +1,176 @@
+"""Reads an ONNX file, refuses a broken or hostile one in a line, and tells its facts."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+from google.protobuf.message import DecodeError
+
+from runtime.costs import total_macs
+from runtime.errors import GraphError
+from runtime.files import sha256_of_file
+from runtime.tensors import TensorSpec
+
+_QDQ = frozenset({"QuantizeLinear", "DequantizeLinear"})
+_UNSOUND = (
+    onnx.checker.ValidationError,
+    onnx.shape_inference.InferenceError,
+    ir.serde.SerdeError,
+    ValueError,  # of the checker, for a message it cannot read
+    KeyError,
+    TypeError,
+    AttributeError,
+)
+"""What onnx and onnx_ir raise on protobufs that parse but make no sense."""
+
+
+@dataclass(frozen=True)
+class GraphFacts:
+    """What a file is.
+
+    macs:       multiply-accumulates of one sample: every open dimension taken as 1.
+    parameters: elements of the constants that are data, not shapes, indices, scales or zero points.
+    """
+
+    sha256: str
+    opset: int
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    macs: int
+    parameters: int
+    nodes: int
+
+
+def load(path: Path) -> ir.Model:
+    """Read a file; large external data stays on disk until it is used.
+
+    Raises GraphError for what is no ONNX file, is cut short, is malformed, or names external data
+    that is missing, too short, or outside the file's folder.
+    """
+    proto = _read(path)
+    if not proto.graph.node or not proto.opset_import or not proto.ir_version:
+        raise GraphError(f"{path} is not an ONNX model: it holds no operators; give a .onnx file")
+    _check_external_data(proto, path)
+    try:
+        onnx.checker.check_model(str(path), full_check=True)
+        model = ir.from_proto(proto)
+        _check_text(model.graph)
+    except _UNSOUND as error:
+        raise GraphError(f"{path} is not sound ONNX: {_first_line(error)}; export it again") from error
+    ir.external_data.set_base_dir(model.graph, path.parent)
+    return model
+
+
+def inspect(path: Path) -> GraphFacts:
+    """The facts of a file; raises GraphError."""
+    model = load(path)
+    return GraphFacts(
+        sha256=graph_digest(path),
+        opset=model.graph.opset_imports.get("", 0),
+        inputs=input_specs(model),
+        outputs=output_specs(model),
+        macs=total_macs(model, {}),
+        parameters=sum(map(_data_elements, model.graph.initializers.values())),
+        nodes=len(model.graph),
+    )
+
+
+def graph_digest(path: Path) -> str:
+    """SHA-256 of the file; with external data, over the file's digest and each data file's.
+
+    Raises GraphError.
+    """
+    own = sha256_of_file(path) if path.is_file() else ""
+    names = sorted(set(_external_names(_read(path))))
+    if not names:
+        return own
+    parts = [own, *(f"{name} {sha256_of_file(path.parent / name)}" for name in names)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def input_specs(model: ir.Model) -> tuple[TensorSpec, ...]:
+    """The inputs a feed must give: those that no initializer stands for."""
+    initializers = model.graph.initializers
+    return tuple(_spec(value) for value in model.graph.inputs if value.name not in initializers)
+
+
+def output_specs(model: ir.Model) -> tuple[TensorSpec, ...]:
+    return tuple(_spec(value) for value in model.graph.outputs)
+
+
+def _read(path: Path) -> onnx.ModelProto:
+    if not path.is_file():
+        kind = "is a folder" if path.is_dir() else "does not exist"
+        raise GraphError(f"{path} {kind}; give an ONNX file")
+    try:
+        return onnx.load_model(str(path), format="protobuf", load_external_data=False)
+    except (DecodeError, ValueError) as error:
+        raise GraphError(
+            f"{path} is not an ONNX file, or is cut short ({path.stat().st_size} bytes): {_first_line(error)}"
+        ) from error
+    except OSError as error:
+        raise GraphError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _check_external_data(proto: onnx.ModelProto, path: Path) -> None:
+    folder = path.parent.resolve()
+    for name in set(_external_names(proto)):
+        place = (folder / name).resolve()
+        if Path(name).is_absolute() or not place.is_relative_to(folder):
+            raise GraphError(f"{path} wants data from {name!r}, outside its own folder; refused")
+        if not place.is_file():
+            raise GraphError(f"{path} wants its data in {name!r}, which is missing; put it beside the file")
+
+
+def _external_names(proto: onnx.ModelProto) -> list[str]:
+    """External data of the main graph's constants; onnx's checker refuses it anywhere else."""
+    return [
+        entry.value
+        for tensor in proto.graph.initializer
+        if tensor.data_location == onnx.TensorProto.EXTERNAL
+        for entry in tensor.external_data
+        if entry.key == "location"
+    ]
+
+
+def _check_text(graph: ir.Graph) -> None:
+    """protobuf hands text that is not UTF-8 on as bytes, which nothing after it expects."""
+    for node in graph.all_nodes():
+        names = (node.name, node.op_type, node.domain, node.overload, *(value.name for value in node.outputs))
+        if not all(isinstance(name, str) for name in names if name is not None):
+            raise ValueError(f"a node's name is not text: {names[0]!r}")
+    if not isinstance(graph.name or "", str):
+        raise ValueError(f"the graph's name is not text: {graph.name!r}")
+
+
+def _spec(value: ir.Value) -> TensorSpec:
+    if value.dtype is None or value.shape is None:
+        raise GraphError(f"input or output {value.name!r} has no tensor type and rank; declare them in the graph")
+    try:
+        dtype = value.dtype.numpy().name
+    except TypeError as error:
+        raise GraphError(f"{value.name!r} has type {value.dtype.name}, which no feed can hold") from error
+    shape = tuple(
+        size if isinstance(size, int) else (size.value or f"{value.name}_{axis}")
+        for axis, size in enumerate(value.shape)
+    )
+    return TensorSpec(str(value.name), "str" if dtype == "object" else dtype, shape)
+
+
+def _data_elements(value: ir.Value) -> int:
+    tensor = value.const_value
+    if tensor is None or tensor.dtype in (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL):
+        return 0
+    uses = value.uses()
+    if uses and all(use.node.op_type in _QDQ and use.idx > 0 for use in uses):
+        return 0
+    return int(tensor.size)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__

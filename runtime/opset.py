@@ -1,0 +1,50 @@
+"""Brings a model to a newer version of the ONNX operator set."""
+
+from __future__ import annotations
+
+import onnx
+import onnx_ir as ir
+
+from runtime.errors import GraphError
+
+_ONNXSCRIPT_FROM = 18
+"""onnxscript's converter works on onnx_ir without copying weights, but starts at opset 18."""
+
+
+def at_opset(model: ir.Model, opset: int) -> ir.Model:
+    """`model` with its standard-domain operators raised to `opset`; itself where it is already there.
+
+    Raises GraphError, naming the operator, where a step cannot be made or `opset` is older.
+    """
+    found = model.graph.opset_imports.get("", 0)
+    if found == opset:
+        return model
+    if found > opset:
+        raise GraphError(f"the graph is at opset {found}, newer than the opset {opset} wanted; use the older export")
+    if found < _ONNXSCRIPT_FROM:
+        model = _by_onnx(model, min(opset, _ONNXSCRIPT_FROM))
+    if opset > _ONNXSCRIPT_FROM:
+        _by_onnxscript(model, opset)
+    return model
+
+
+def _by_onnx(model: ir.Model, opset: int) -> ir.Model:
+    try:
+        return ir.from_proto(onnx.version_converter.convert_version(ir.to_proto(model), opset))
+    except RuntimeError as error:
+        raise _refusal(model, opset, str(error)) from error
+
+
+def _by_onnxscript(model: ir.Model, opset: int) -> None:
+    from onnxscript import version_converter
+
+    version_converter.convert_version(model, opset, fallback=False)
+    reached = model.graph.opset_imports.get("", 0)
+    if reached != opset:
+        raise _refusal(model, opset, f"stopped at opset {reached}")
+
+
+def _refusal(model: ir.Model, opset: int, reason: str) -> GraphError:
+    found = model.graph.opset_imports.get("", 0)
+    line = " ".join(reason.split())[:300]
+    return GraphError(f"cannot raise the graph from opset {found} to {opset}: {line}; export it at opset {opset}")

@@ -1,0 +1,40 @@
+"""`make perf`, or `python -m tests.performance [NAME ...]`: run benchmarks and print their tables."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.performance import calibration_memory, export_cost, harness_cost
+from tests.performance.trials import Row
+
+BENCHMARKS: Mapping[str, Callable[[], list[Row]]] = {
+    "harness-cost": harness_cost.run,
+    "export-cost": export_cost.run,
+    "calibration-memory": calibration_memory.run,
+}
+
+
+def main(names: list[str]) -> int:
+    unknown = [name for name in names if name not in BENCHMARKS]
+    if unknown:
+        Console(stderr=True).print(f"unknown benchmark {unknown[0]!r}; valid: {', '.join(BENCHMARKS)}")
+        return 2
+    console = Console()
+    for name in names or BENCHMARKS:
+        console.print(_table(name, BENCHMARKS[name]()))
+    return 0
+
+
+def _table(name: str, rows: list[Row]) -> Table:
+    table = Table("what", "measured", "beside", "ratio", title=name, title_justify="left")
+    for row in rows:
+        table.add_row(row.what, row.figure, row.beside, "" if row.ratio is None else f"{row.ratio:.2f}")
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
