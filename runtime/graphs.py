@@ -138,7 +138,7 @@ def _external_names(proto: onnx.ModelProto) -> list[str]:
 
 
 def _check_text(graph: ir.Graph) -> None:
-    """protobuf hands text that is not UTF-8 on as bytes, which nothing after it expects."""
+    """Protobuf hands text that is not UTF-8 on as bytes, which nothing after it expects."""
     for node in graph.all_nodes():
         names = (node.name, node.op_type, node.domain, node.overload, *(value.name for value in node.outputs))
         if not all(isinstance(name, str) for name in names if name is not None):
@@ -149,7 +149,9 @@ def _check_text(graph: ir.Graph) -> None:
 
 def _spec(value: ir.Value) -> TensorSpec:
     if value.dtype is None or value.shape is None:
-        raise GraphError(f"input or output {value.name!r} has no tensor type and rank; declare them in the graph")
+        raise GraphError(
+            f"input or output {value.name!r} has no tensor type and rank; declare them in the graph"
+        )
     try:
         dtype = value.dtype.numpy().name
     except TypeError as error:

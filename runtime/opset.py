@@ -20,7 +20,9 @@ def at_opset(model: ir.Model, opset: int) -> ir.Model:
     if found == opset:
         return model
     if found > opset:
-        raise GraphError(f"the graph is at opset {found}, newer than the opset {opset} wanted; use the older export")
+        raise GraphError(
+            f"the graph is at opset {found}, newer than the opset {opset} wanted; use the older export"
+        )
     if found < _ONNXSCRIPT_FROM:
         model = _by_onnx(model, min(opset, _ONNXSCRIPT_FROM))
     if opset > _ONNXSCRIPT_FROM:
@@ -47,4 +49,6 @@ def _by_onnxscript(model: ir.Model, opset: int) -> None:
 def _refusal(model: ir.Model, opset: int, reason: str) -> GraphError:
     found = model.graph.opset_imports.get("", 0)
     line = " ".join(reason.split())[:300]
-    return GraphError(f"cannot raise the graph from opset {found} to {opset}: {line}; export it at opset {opset}")
+    return GraphError(
+        f"cannot raise the graph from opset {found} to {opset}: {line}; export it at opset {opset}"
+    )

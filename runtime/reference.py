@@ -44,7 +44,9 @@ class ReferenceBackend:
             evaluator = ReferenceEvaluator(str(graph))
         except _NO_IMPLEMENTATION as error:
             line = " ".join(str(error).split())[:200]
-            raise UnsupportedError(f"the reference evaluator cannot open {graph}: {line}; use another backend") from error
+            raise UnsupportedError(
+                f"the reference evaluator cannot open {graph}: {line}; use another backend"
+            ) from error
         return ReferenceSession(model, evaluator)
 
 
@@ -82,7 +84,9 @@ class _ReferenceQuery:
         try:
             self._results = tuple(self._evaluator.run(None, self._feed))
         except (IndexError, ValueError) as error:
-            raise FeedError(f"the graph does not accept this feed: {error}; check index ranges and shapes") from error
+            raise FeedError(
+                f"the graph does not accept this feed: {error}; check index ranges and shapes"
+            ) from error
 
     def outputs(self) -> dict[str, Array]:
         names = self._evaluator.output_names

@@ -23,14 +23,18 @@ class CheckedSession(ABC):
     def bind(self, feed: Feed, boundary: Boundary) -> Query:
         check_feed(feed, self.inputs)
         query = self._place(feed, boundary)
-        query.run()
+        self._first_run(query, feed)
         return query
 
     def run(self, feed: Feed) -> dict[str, Array]:
         check_feed(feed, self.inputs)
         query = self._place(feed, Boundary.HOST)
-        query.run()
+        self._first_run(query, feed)
         return query.outputs()
+
+    def _first_run(self, query: Query, feed: Feed) -> None:
+        """The run that makes buffers exist; a runtime that can tell what it does is asked here."""
+        query.run()
 
     @abstractmethod
     def _place(self, feed: Feed, boundary: Boundary) -> Query: ...

@@ -25,7 +25,8 @@ def synthetic_feed(specs: Sequence[TensorSpec], batch_size: int, seed: int = 0) 
 
 def _array(spec: TensorSpec, batch_size: int, generator: np.random.Generator) -> Array:
     shape = tuple(
-        size if isinstance(size, int) else (batch_size if axis == 0 else 1) for axis, size in enumerate(spec.shape)
+        size if isinstance(size, int) else (batch_size if axis == 0 else 1)
+        for axis, size in enumerate(spec.shape)
     )
     try:
         dtype = np.dtype(spec.dtype)

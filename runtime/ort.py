@@ -1,0 +1,274 @@
+"""ONNX Runtime, on the CPU or, with onnxruntime-gpu, on CUDA."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from runtime import cuda, ort_profile
+from runtime.backend import Boundary, Device, Executed, Query, SessionOptions
+from runtime.costs import node_macs
+from runtime.errors import (
+    FeedError,
+    GraphError,
+    HarnessError,
+    UnavailableError,
+    UnsupportedError,
+    UsageError,
+    unknown_name,
+)
+from runtime.graphs import input_specs, load, output_specs
+from runtime.ort_lowering import LOWERING, lower
+from runtime.session import CheckedSession
+from runtime.tensors import Array, Feed
+
+_CPU = "CPUExecutionProvider"
+_CUDA = "CUDAExecutionProvider"
+
+_CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "EXHAUSTIVE"}
+"""An FP32 graph runs in float32 (TF32 is the provider's default); algorithms are searched in warm-up."""
+
+_PROTOBUF_LIMIT = 2**31 - 1
+
+
+class OnnxRuntimeBackend:
+    """The `ort` backend. Precision comes from the file; nothing falls back to another device unseen."""
+
+    name = "ort"
+
+    def unavailable(self) -> str | None:
+        try:
+            import onnxruntime  # noqa: F401  # only whether it is there
+        except ImportError:
+            return "onnxruntime is not installed: pip install 'aimatrix[cpu]', or 'aimatrix[gpu]' for CUDA"
+        return None
+
+    def version(self) -> str:
+        import onnxruntime
+
+        return f"onnxruntime {onnxruntime.__version__}"
+
+    def devices(self) -> tuple[Device, ...]:
+        if self.unavailable():
+            return ()
+        import onnxruntime
+
+        gpus = cuda.device_names() if _CUDA in onnxruntime.get_available_providers() else ()
+        return (
+            Device("cpu", _CPU),
+            *(Device(f"cuda:{index}", f"{_CUDA}, {name}") for index, name in enumerate(gpus)),
+        )
+
+    def open(self, graph: Path, device: str, options: SessionOptions) -> OnnxRuntimeSession:
+        reason = self.unavailable()
+        if reason:
+            raise UnavailableError(reason)
+        provider, provider_options = self._provider(device, options)
+        model = load(graph)
+        lowered = device == "cpu" and options.optimize and lower(model) > 0
+        profile = Path(tempfile.mkdtemp(prefix="aimatrix-profile-"))
+        try:
+            session = _open(model if lowered else graph, profile, options, (provider, provider_options))
+        except HarnessError:
+            shutil.rmtree(profile, ignore_errors=True)
+            raise
+        return OnnxRuntimeSession(model, session, provider, LOWERING if lowered else None)
+
+    def _provider(self, device: str, options: SessionOptions) -> tuple[str, Mapping[str, str]]:
+        found = [entry.name for entry in self.devices()]
+        if device.startswith("cuda") and device not in found:
+            raise UnavailableError(
+                f"backend ort has no device {device!r}: {self._without_cuda()}; found: {', '.join(found)}"
+            )
+        if device not in found:
+            raise unknown_name("device of backend ort", device, found)
+        if device == "cpu" and options.provider_options:
+            raise UsageError(
+                f"{_CPU} takes no provider options, got {sorted(options.provider_options)}; leave them out"
+            )
+        if device == "cpu":
+            return _CPU, {}
+        return _CUDA, {**_CUDA_OPTIONS, "device_id": device.partition(":")[2], **options.provider_options}
+
+    @staticmethod
+    def _without_cuda() -> str:
+        import onnxruntime
+
+        if _CUDA not in onnxruntime.get_available_providers():
+            return (
+                "this onnxruntime is built without CUDA: pip uninstall onnxruntime,"
+                " then pip install 'aimatrix[gpu]'"
+            )
+        return cuda.missing() or "no GPU of that number"
+
+
+class OnnxRuntimeSession(CheckedSession):
+    """An InferenceSession whose first query is profiled, so that it can tell what executed."""
+
+    def __init__(self, model: ir.Model, session: Any, provider: str, lowering: str | None) -> None:
+        super().__init__(input_specs(model), output_specs(model))
+        self._model = model
+        self._session = session
+        self._provider = provider
+        self._lowering = lowering
+        self._executed: Executed | None = None
+
+    def _place(self, feed: Feed, boundary: Boundary) -> Query:
+        query: Query
+        if boundary is Boundary.HOST:
+            query = _HostQuery(self._session, feed)
+        else:
+            query = _DeviceQuery(self._session, feed, *_memory(self._provider, self._session))
+        return query
+
+    def _first_run(self, query: Query, feed: Feed) -> None:
+        with _told_as_feed_error():
+            query.run()
+        if self._executed is None:
+            self._executed = self._attest(feed)
+
+    def _attest(self, feed: Feed) -> Executed:
+        profile = Path(self._session.end_profiling())
+        kernels = ort_profile.read_kernels(profile)
+        shutil.rmtree(profile.parent, ignore_errors=True)
+        sizes = {
+            dimension: size
+            for spec in self.inputs
+            for dimension, size in zip(spec.shape, feed[spec.name].shape, strict=True)
+            if isinstance(dimension, str)
+        }
+        return ort_profile.executed(kernels, node_macs(self._model, sizes), self._provider, self._lowering)
+
+    def executed(self) -> Executed:
+        if self._executed is None:
+            raise UsageError("what executed is known only after a query has run; call bind or run first")
+        return self._executed
+
+    def close(self) -> None:
+        if self._session is not None and self._executed is None:
+            shutil.rmtree(Path(self._session.end_profiling()).parent, ignore_errors=True)
+        self._session = None
+
+
+class _HostQuery:
+    """From NumPy arrays to NumPy arrays."""
+
+    def __init__(self, session: Any, feed: Feed) -> None:
+        self._names = [output.name for output in session.get_outputs()]
+        self._call = partial(session.run, self._names, dict(feed))
+        self._results: list[Array] = []
+
+    def run(self) -> None:
+        self._results = self._call()
+
+    def outputs(self) -> dict[str, Array]:
+        return dict(zip(self._names, self._results, strict=True))
+
+
+class _DeviceQuery:
+    """Inputs and outputs stay where they are: memory of the device, the same at every run."""
+
+    def __init__(self, session: Any, feed: Feed, device: str, index: int) -> None:
+        import onnxruntime
+
+        self._names = [output.name for output in session.get_outputs()]
+        self._binding = session.io_binding()
+        for name, array in feed.items():
+            value = onnxruntime.OrtValue.ortvalue_from_numpy(array, device, index)
+            self._binding.bind_ortvalue_input(name, value)
+        for name in self._names:
+            self._binding.bind_output(name, device, index)
+        self._call = partial(session.run_with_iobinding, self._binding)
+        self._fixed = False
+
+    def run(self) -> None:
+        self._call()
+        if not self._fixed:
+            self._fix_outputs()
+
+    def outputs(self) -> dict[str, Array]:
+        arrays = (value.numpy().copy() for value in self._binding.get_outputs())
+        return dict(zip(self._names, arrays, strict=True))
+
+    def _fix_outputs(self) -> None:
+        """Their sizes are known after one run: from then on nothing is allocated."""
+        values = self._binding.get_outputs()
+        self._binding.clear_binding_outputs()
+        for name, value in zip(self._names, values, strict=True):
+            self._binding.bind_ortvalue_output(name, value)
+        self._fixed = True
+
+
+def _open(
+    graph: ir.Model | Path, profile: Path, options: SessionOptions, provider: tuple[str, Mapping[str, str]]
+) -> Any:
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 3
+    settings.enable_profiling = True
+    settings.profile_file_prefix = str(profile / "query")
+    if options.threads is not None:
+        settings.intra_op_num_threads = options.threads
+    if not options.optimize:
+        settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if provider[0] != _CPU:
+        settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    try:
+        content = str(graph) if isinstance(graph, Path) else _serialised(graph)
+        session = onnxruntime.InferenceSession(
+            content, settings, providers=[(provider[0], dict(provider[1]))]
+        )
+    except errors.NotImplemented as error:
+        raise UnsupportedError(
+            f"onnxruntime's {provider[0]} cannot run this graph: {_line(error)};"
+            " use another precision or backend"
+        ) from error
+    except (errors.Fail, errors.InvalidGraph, errors.InvalidArgument, errors.RuntimeException) as error:
+        raise GraphError(f"onnxruntime does not open the graph: {_line(error)}") from error
+    if session.get_providers()[0] != provider[0]:
+        raise UnavailableError(
+            f"onnxruntime fell back from {provider[0]} to {session.get_providers()[0]}; check the driver"
+        )
+    return session
+
+
+def _serialised(model: ir.Model) -> bytes:
+    ir.external_data.load_to_model(model)
+    proto = ir.to_proto(model)
+    if proto.ByteSize() > _PROTOBUF_LIMIT:
+        raise UnsupportedError(
+            "the INT8 graph is over 2 GB, which onnxruntime cannot take lowered; use --no-optimize"
+        )
+    return proto.SerializeToString()
+
+
+def _memory(provider: str, session: Any) -> tuple[str, int]:
+    if provider == _CPU:
+        return "cpu", 0
+    return "cuda", int(session.get_provider_options()[provider].get("device_id", "0"))
+
+
+@contextmanager
+def _told_as_feed_error() -> Iterator[None]:
+    from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
+    try:
+        yield
+    except (errors.InvalidArgument, errors.Fail, errors.RuntimeException) as error:
+        raise FeedError(
+            f"the graph does not accept this feed: {_line(error)}; check index ranges and shapes"
+        ) from error
+
+
+def _line(error: Exception) -> str:
+    """The error without its "[ONNXRuntimeError] : 9 : NOT_IMPLEMENTED :" and on one line."""
+    return " ".join(str(error).split()).rpartition(" : ")[2][:300]
