@@ -11,7 +11,7 @@ from runtime.backend import Boundary, Device, Executed, Query, SessionOptions
 from runtime.errors import unknown_name
 from runtime.graphs import input_specs, load, output_specs
 from runtime.session import CheckedSession
-from runtime.tensors import Array, Feed, TensorSpec
+from runtime.tensors import Array, Feed, TensorSpec, open_dimensions
 
 
 class NullBackend:
@@ -39,12 +39,7 @@ class NullSession(CheckedSession):
     """Its outputs are zeros; an open dimension is the feed's, or 1 where the feed does not name it."""
 
     def _place(self, feed: Feed, boundary: Boundary) -> Query:
-        sizes = {
-            dimension: size
-            for spec in self.inputs
-            for dimension, size in zip(spec.shape, feed[spec.name].shape, strict=True)
-            if isinstance(dimension, str)
-        }
+        sizes = open_dimensions(self.inputs, feed)
         return _NullQuery({spec.name: _zeros(spec, sizes) for spec in self.outputs})
 
     def executed(self) -> Executed:

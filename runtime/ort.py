@@ -13,6 +13,7 @@ from typing import Any
 import onnx_ir as ir
 
 from runtime import cuda, ort_profile
+from runtime.attestation import Circumstances, attest
 from runtime.backend import Boundary, Device, Executed, Query, SessionOptions
 from runtime.costs import node_macs
 from runtime.errors import (
@@ -27,7 +28,7 @@ from runtime.errors import (
 from runtime.graphs import input_specs, load, output_specs
 from runtime.ort_lowering import LOWERING, lower
 from runtime.session import CheckedSession
-from runtime.tensors import Array, Feed
+from runtime.tensors import Array, Feed, open_dimensions
 
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
@@ -138,13 +139,13 @@ class OnnxRuntimeSession(CheckedSession):
         profile = Path(self._session.end_profiling())
         kernels = ort_profile.read_kernels(profile)
         shutil.rmtree(profile.parent, ignore_errors=True)
-        sizes = {
-            dimension: size
-            for spec in self.inputs
-            for dimension, size in zip(spec.shape, feed[spec.name].shape, strict=True)
-            if isinstance(dimension, str)
-        }
-        return ort_profile.executed(kernels, node_macs(self._model, sizes), self._provider, self._lowering)
+        macs = node_macs(self._model, open_dimensions(self.inputs, feed))
+        fallback = tuple(kernel.name for kernel in kernels if kernel.provider != self._provider)
+        return attest(
+            macs,
+            ort_profile.where_nodes_ran(kernels, macs, self._provider),
+            Circumstances(ort_profile.EVIDENCE, fallback, self._lowering),
+        )
 
     def executed(self) -> Executed:
         if self._executed is None:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.backend import Executed
+from runtime.attestation import UNSEEN, Ran
 
 EVIDENCE = "onnxruntime's profile of the first query"
-
-UNSEEN = "unknown"
-"""The type of multiply-accumulates whose node no kernel's name led back to."""
 
 _KERNEL = "_kernel_time"
 _TYPES = {"float": "float32", "double": "float64", "uint8": "int8"}
@@ -25,7 +21,7 @@ _MULTIPLYING = ("Conv", "MatMul", "Gemm", "LSTM", "GRU", "RNN", "Einsum", "Atten
 
 @dataclass(frozen=True)
 class Kernel:
-    """One kernel of the profile; `type` is the NumPy name of what it multiplies."""
+    """One kernel of the profile; `type` is the NumPy name of what it computes on."""
 
     name: str
     op_type: str
@@ -39,37 +35,23 @@ class Kernel:
 
 def read_kernels(profile: Path) -> tuple[Kernel, ...]:
     """The kernels of a profile file, in the order they ran."""
-    events = json.loads(profile.read_text(encoding="utf-8"))
-    return tuple(_kernels(events))
+    return tuple(_kernels(json.loads(profile.read_text(encoding="utf-8"))))
 
 
-def executed(
-    kernels: tuple[Kernel, ...], macs: Mapping[str, int], provider: str, lowering: str | None
-) -> Executed:
-    """The attestation: `macs` are the graph's, by node name, at the sizes of the query that ran.
+def where_nodes_ran(kernels: Iterable[Kernel], nodes: Iterable[str], provider: str) -> dict[str, Ran]:
+    """What became of the multiplying `nodes` of a graph.
 
     A kernel made from several nodes carries the name of its multiplying one with something behind it
     ("conv1_token_12", "query/MatMulAddFusion"), so names are matched by their longest beginning.
     """
-    by_type: Counter[str] = Counter()
-    on_device = 0
-    left = dict(macs)
+    left = set(nodes)
+    ran = {}
     for kernel in kernels:
         node = _origin(kernel.name, left) if kernel.multiplies else None
-        if node is None:
-            continue
-        count = left.pop(node)
-        by_type[kernel.type] += count
-        on_device += count * (kernel.provider == provider)
-    by_type[UNSEEN] += sum(left.values())
-    total = sum(by_type.values())
-    return Executed(
-        on_device_macs=on_device / total if total else 1.0,
-        macs_by_type={name: count / total for name, count in by_type.items() if count},
-        fallback_nodes=tuple(kernel.name for kernel in kernels if kernel.provider != provider),
-        lowering=lowering,
-        evidence=EVIDENCE,
-    )
+        if node is not None:
+            left.remove(node)
+            ran[node] = Ran(kernel.type, kernel.provider == provider)
+    return ran
 
 
 def _kernels(events: list[dict[str, object]]) -> Iterator[Kernel]:
@@ -85,13 +67,15 @@ def _kernels(events: list[dict[str, object]]) -> Iterator[Kernel]:
 
 
 def _type(inputs: list[dict[str, object]]) -> str:
-    """The type of the first input, or int8 where any data is: DynamicQuantizeMatMul reads floats first."""
+    """The type of the first input, or int8 where any is: a DynamicQuantizeMatMul reads floats first."""
     types = [_TYPES.get(name, name) for entry in inputs for name in entry]
-    return "int8" if "int8" in types else types[0] if types else UNSEEN
+    if "int8" in types:
+        return "int8"
+    return types[0] if types else UNSEEN
 
 
-def _origin(kernel: str, macs: Mapping[str, int]) -> str | None:
-    matches = [node for node in macs if kernel == node or _continues(kernel, node)]
+def _origin(kernel: str, nodes: Iterable[str]) -> str | None:
+    matches = (node for node in nodes if kernel == node or _continues(kernel, node))
     return max(matches, key=len, default=None)
 
 

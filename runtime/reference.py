@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
+from runtime.attestation import Circumstances, Ran, attest
 from runtime.backend import Boundary, Device, Executed, Query, SessionOptions
 from runtime.costs import node_macs
 from runtime.errors import FeedError, UnsupportedError, unknown_name
@@ -62,13 +63,9 @@ class ReferenceSession(CheckedSession):
         return _ReferenceQuery(self._evaluator, dict(feed))
 
     def executed(self) -> Executed:
-        macs = node_macs(self._model, {})
-        by_type: dict[str, int] = {}
-        for node, dtype in _computing_types(self._model.graph):
-            by_type[dtype] = by_type.get(dtype, 0) + macs.get(node, 0)
-        total = sum(by_type.values())
-        shares = {dtype: count / total for dtype, count in by_type.items() if count}
-        return Executed(1.0, shares, (), None, "types of the graph's tensors; the evaluator rewrites nothing")
+        ran = {node: Ran(dtype) for node, dtype in _computing_types(self._model.graph)}
+        evidence = "types of the graph's tensors; the evaluator rewrites nothing"
+        return attest(node_macs(self._model, {}), ran, Circumstances(evidence))
 
     def close(self) -> None:
         """Nothing is held."""

@@ -37,6 +37,16 @@ def batch_size(feed: Feed) -> int:
     return int(first.shape[0]) if first.ndim else 1
 
 
+def open_dimensions(specs: Sequence[TensorSpec], feed: Feed) -> dict[str, int]:
+    """The sizes that a checked feed gives to the dimensions its specs leave open, by name."""
+    return {
+        dimension: size
+        for spec in specs
+        for dimension, size in zip(spec.shape, feed[spec.name].shape, strict=True)
+        if isinstance(dimension, str)
+    }
+
+
 def check_feed(feed: Feed, specs: Sequence[TensorSpec]) -> None:
     """Raise FeedError unless `feed` gives every input its dtype, a fitting shape and finite values."""
     missing = [spec.name for spec in specs if spec.name not in feed]

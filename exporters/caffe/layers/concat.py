@@ -1,0 +1,26 @@
+"""Concat: blobs one after the other along one axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from exporters.caffe.builder import LayerBuilder
+from exporters.caffe.shapes import dims
+
+
+def convert(build: LayerBuilder, bottoms: Sequence[ir.Value]) -> Sequence[ir.Value]:
+    """The bottoms along `axis` (or its old name `concat_dim`); the other dimensions must agree."""
+    parameter = build.parameter.concat_param
+    named = parameter.concat_dim if parameter.HasField("concat_dim") else parameter.axis
+    axis = build.axis(bottoms[0], named)
+    first = dims(bottoms[0])
+    for bottom in bottoms[1:]:
+        other = dims(bottom)
+        if (*other[:axis], *other[axis + 1 :]) != (*first[:axis], *first[axis + 1 :]):
+            raise build.error(f"shapes {list(first)} and {list(other)} differ beside axis {axis}")
+    joined = sum(build.sizes(bottom, axis, axis + 1)[0] for bottom in bottoms)
+    if len(bottoms) == 1:
+        return bottoms
+    return [build.node("Concat", bottoms, (*first[:axis], joined, *first[axis + 1 :]), {"axis": axis})]

@@ -1,0 +1,212 @@
+"""OpenVINO, with the inference precision pinned to the file's: its own default on many CPUs is BF16."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from runtime.attestation import Circumstances, Ran, attest
+from runtime.backend import Boundary, Device, Executed, Query, SessionOptions
+from runtime.costs import node_macs
+from runtime.errors import FeedError, UnavailableError, UnsupportedError, unknown_name
+from runtime.graphs import input_specs, load, output_specs
+from runtime.session import CheckedSession
+from runtime.tensors import Array, Feed, open_dimensions
+
+EVIDENCE = "openvino's execution graph"
+
+_TYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16", "u8": "int8", "i8": "int8"}
+"""OpenVINO's names of a kernel's precision as NumPy's; a u8 kernel is INT8 arithmetic."""
+
+_HINTS = ((ir.DataType.BFLOAT16, "bf16", "BF16"), (ir.DataType.FLOAT16, "f16", "FP16"))
+"""Type in the file, the hint that keeps it, and what the device calls the ability."""
+
+
+class OpenVINOBackend:
+    """The `openvino` backend; a device is called as OpenVINO does, in lower case ("cpu", "gpu:0")."""
+
+    name = "openvino"
+
+    def unavailable(self) -> str | None:
+        try:
+            import openvino  # noqa: F401  # only whether it is there
+        except ImportError:
+            return "openvino is not installed: pip install 'aimatrix[openvino]'"
+        return None
+
+    def version(self) -> str:
+        import openvino
+
+        return f"openvino {openvino.__version__.split('-')[0]}"
+
+    def devices(self) -> tuple[Device, ...]:
+        if self.unavailable():
+            return ()
+        core = _core()
+        return tuple(
+            Device(_our_name(name), str(core.get_property(name, "FULL_DEVICE_NAME")))
+            for name in core.available_devices
+        )
+
+    def open(self, graph: Path, device: str, options: SessionOptions) -> OpenVINOSession:
+        reason = self.unavailable()
+        if reason:
+            raise UnavailableError(reason)
+        if not options.optimize:
+            raise UnsupportedError(
+                "openvino cannot switch its graph optimisations off; use backend ort for that"
+            )
+        found = {_our_name(name): name for name in _core().available_devices}
+        if device not in found:
+            raise unknown_name("device of backend openvino", device, found)
+        model = load(graph)
+        try:
+            return OpenVINOSession(
+                model,
+                _core().read_model(str(graph)),
+                found[device],
+                _properties(model, found[device], options),
+            )
+        except RuntimeError as error:
+            raise UnsupportedError(
+                f"openvino cannot read {graph}: {_line(error)}; use another backend"
+            ) from error
+
+
+class OpenVINOSession(CheckedSession):
+    """Compiles once for each set of input shapes, since a static graph is what users deploy."""
+
+    def __init__(self, model: ir.Model, network: Any, device: str, properties: dict[str, str]) -> None:
+        super().__init__(input_specs(model), output_specs(model))
+        self._model = model
+        self._network = network
+        self._device = device
+        self._properties = properties
+        self._compiled: dict[tuple[tuple[int, ...], ...], Any] = {}
+        self._executed: Executed | None = None
+
+    def _place(self, feed: Feed, boundary: Boundary) -> Query:
+        request = self._compiled_for(feed).create_infer_request()
+        return _HostQuery(request, feed) if boundary is Boundary.HOST else _DeviceQuery(request, feed)
+
+    def _first_run(self, query: Query, feed: Feed) -> None:
+        try:
+            query.run()
+        except RuntimeError as error:
+            raise FeedError(
+                f"the graph does not accept this feed: {_line(error)}; check index ranges and shapes"
+            ) from error
+        if self._executed is None:
+            self._executed = self._attest(feed)
+
+    def executed(self) -> Executed:
+        if self._executed is None:
+            raise FeedError("what executed is known only after a query has run; call bind or run first")
+        return self._executed
+
+    def close(self) -> None:
+        self._compiled.clear()
+        self._network = None
+
+    def _compiled_for(self, feed: Feed) -> Any:
+        shapes = tuple(feed[spec.name].shape for spec in self.inputs)
+        if shapes not in self._compiled:
+            try:
+                self._network.reshape({spec.name: list(feed[spec.name].shape) for spec in self.inputs})
+                self._compiled[shapes] = _core().compile_model(self._network, self._device, self._properties)
+            except RuntimeError as error:
+                raise UnsupportedError(
+                    f"openvino cannot compile the graph for {self._device}: {_line(error)}; use another backend"
+                ) from error
+        return self._compiled[shapes]
+
+    def _attest(self, feed: Feed) -> Executed:
+        macs = node_macs(self._model, open_dimensions(self.inputs, feed))
+        ran: dict[str, Ran] = {}
+        for operation in self._compiled_for(feed).get_runtime_model().get_ordered_ops():
+            facts = operation.get_rt_info()
+            precision = _text(facts, "runtimePrecision")
+            for name in _text(facts, "originalLayersNames").split(","):
+                if name in macs:
+                    ran.setdefault(name, Ran(_TYPES.get(precision, precision)))
+        return attest(macs, ran, Circumstances(EVIDENCE))
+
+
+class _DeviceQuery:
+    """Tensors of the request stay where they are; nothing is allocated or copied in a run."""
+
+    def __init__(self, request: Any, feed: Feed) -> None:
+        for name, array in feed.items():
+            request.get_tensor(name).data[...] = array
+        self._request = request
+        self._start, self._wait = request.start_async, request.wait
+
+    def run(self) -> None:
+        self._start(share_inputs=True)
+        self._wait()
+
+    def outputs(self) -> dict[str, Array]:
+        return {
+            output.get_any_name(): np.array(self._request.get_tensor(output).data)
+            for output in self._request.model_outputs
+        }
+
+
+class _HostQuery:
+    """From NumPy arrays to NumPy arrays."""
+
+    def __init__(self, request: Any, feed: Feed) -> None:
+        self._request = request
+        self._feed = dict(feed)
+        self._results: dict[str, Array] = {}
+
+    def run(self) -> None:
+        results = self._request.infer(self._feed, share_inputs=False, share_outputs=False)
+        self._results = {output.get_any_name(): array for output, array in results.items()}
+
+    def outputs(self) -> dict[str, Array]:
+        return self._results
+
+
+@cache
+def _core() -> Any:
+    import openvino
+
+    return openvino.Core()
+
+
+def _our_name(device: str) -> str:
+    return device.lower().replace(".", ":")
+
+
+def _properties(model: ir.Model, device: str, options: SessionOptions) -> dict[str, str]:
+    properties = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": "1",
+        "INFERENCE_PRECISION_HINT": _precision_hint(model, device),
+    }
+    if options.threads is not None:
+        properties["INFERENCE_NUM_THREADS"] = str(options.threads)
+    return {**properties, **options.provider_options}
+
+
+def _precision_hint(model: ir.Model, device: str) -> str:
+    """The type that the file's own values have, where the device can compute in it; else float32."""
+    found = {value.dtype for node in model.graph for value in node.outputs}
+    found |= {value.dtype for value in model.graph.initializers.values()}
+    abilities = _core().get_property(device, "OPTIMIZATION_CAPABILITIES")
+    return next((hint for dtype, hint, ability in _HINTS if dtype in found and ability in abilities), "f32")
+
+
+def _text(facts: Any, key: str) -> str:
+    return str(facts[key].astype(str)) if key in facts else ""
+
+
+def _line(error: RuntimeError) -> str:
+    """OpenVINO's messages begin with the place in its source; what went wrong stands last."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:300] if lines else type(error).__name__
