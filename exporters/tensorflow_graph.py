@@ -22,6 +22,7 @@ import onnx_ir as ir
 
 from exporters.passes.order import sort
 from exporters.tensorflow_names import name_as_in_tensorflow
+from exporters.tensorflow_operators import replace_operators
 from runtime.errors import ExportError
 from runtime.tensors import Array
 
@@ -29,13 +30,20 @@ TF2ONNX_OPSET = 18
 """The newest opset tf2onnx 1.17 writes; the passes raise it."""
 
 INLINE_BYTES = 64 * 1024
-"""Weights up to this size stay constants: tf2onnx moves a transposition past a bias or a batch-norm
-factor only where it can see the values. Measured: 1.3 MB of ResNet50's 102 MB, 1 MB of BERT-Large's."""
+"""Vectors up to this size stay constants: tf2onnx moves a transposition past a bias or a batch-norm
+factor only where it sees the values. They are 1 % of ResNet50 and 0.1 % of BERT-Large."""
+
+INLINE_BYTES_ABOVE_VECTORS = 1024
+"""Kernels and tables leave whatever their size; paddings, shapes and axes stay."""
 
 
 @dataclass(frozen=True)
 class WeightlessGraph:
-    """A TensorFlow GraphDef whose large constants are placeholders, and their values by node name."""
+    """A TensorFlow GraphDef without its large constants.
+
+    weights: placeholder's name to what it stands for.
+    names:   name of a node that holds or reads a variable, to the variable's name.
+    """
 
     graph_def: Any
     weights: Mapping[str, Array]
@@ -50,9 +58,7 @@ def without_weights(concrete: Any) -> WeightlessGraph:
     inlined = freezing._run_inline_graph_optimization(
         concrete, lower_control_flow=False, aggressive_inlining=True
     )
-    stand_ins = {
-        node: _stand_in(index, array) for index, (node, (_, array)) in enumerate(captures.items())
-    }
+    stand_ins = {node: _stand_in(index, array) for index, (node, (_, array)) in enumerate(captures.items())}
     graph_def, _ = freezing._replace_variables_by_constants(_Freezable(inlined, stand_ins))
     weights = {node: array for node, (_, array) in captures.items() if _is_large(array)}
     for node in graph_def.node:
@@ -61,7 +67,9 @@ def without_weights(concrete: Any) -> WeightlessGraph:
     for node in graph_def.node:
         if node.name in weights:
             _make_placeholder(node, weights[node.name])
-    return WeightlessGraph(graph_def, weights, {node: name for node, (name, _) in captures.items()})
+    names = {node: name for node, (name, _) in captures.items()}
+    readers = {node.name: names[node.input[0]] for node in graph_def.node if _reads_one_of(node, names)}
+    return WeightlessGraph(graph_def, weights, names | readers)
 
 
 def to_onnx(graph: WeightlessGraph, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> ir.Model:
@@ -69,8 +77,8 @@ def to_onnx(graph: WeightlessGraph, inputs: Mapping[str, str], outputs: Mapping[
 
     Raises ExportError, naming operator and node, where tf2onnx has no ONNX for one.
     """
-    used = {node for node in graph.weights if _is_used(graph.graph_def, node)}
-    feeds = [*inputs, *(f"{node}:0" for node in graph.weights if node in used)]
+    read = {edge.split(":")[0] for node in graph.graph_def.node for edge in node.input}
+    feeds = [*inputs, *(f"{node}:0" for node in graph.weights if node in read)]
     with _captured_log() as log:
         proto = _tf2onnx_proto(graph.graph_def, feeds, outputs, {**inputs, **outputs})
     model = ir.from_proto(proto)
@@ -111,7 +119,8 @@ def _stand_in(index: int, array: Array) -> Any:
 
 
 def _is_large(array: Array) -> bool:
-    return array.nbytes > INLINE_BYTES and array.dtype.kind != "O"
+    limit = INLINE_BYTES if array.ndim <= 1 else INLINE_BYTES_ABOVE_VECTORS
+    return array.nbytes > limit and array.dtype.kind != "O"
 
 
 def _large_constant(node: Any) -> dict[str, Array]:
@@ -132,8 +141,8 @@ def _make_placeholder(node: Any, array: Array) -> None:
         node.attr["shape"].shape.SetInParent()
 
 
-def _is_used(graph_def: Any, name: str) -> bool:
-    return any(edge.split(":")[0] == name for node in graph_def.node for edge in node.input)
+def _reads_one_of(node: Any, names: Mapping[str, str]) -> bool:
+    return node.op == "Identity" and node.input[0] in names
 
 
 def _tf2onnx_proto(
@@ -145,6 +154,7 @@ def _tf2onnx_proto(
     with tf.device("/cpu:0"):
         with tf.Graph().as_default():
             graph_def = tf_loader.tf_optimize(list(feeds), list(outputs), graph_def)
+            replace_operators(graph_def)
         with tf.Graph().as_default() as tf_graph:
             tf.import_graph_def(graph_def, name="")
             converted = tfonnx.process_tf_graph(
@@ -155,7 +165,8 @@ def _tf2onnx_proto(
                 output_names=list(outputs),
                 tensors_to_rename=dict(names),
             )
-        return optimizer.optimize_graph(converted).make_model("tensorflow")
+        proto: onnx.ModelProto = optimizer.optimize_graph(converted).make_model("tensorflow")
+        return proto
 
 
 @contextmanager
@@ -190,15 +201,23 @@ def _refuse_leftovers(model: ir.Model, log: Sequence[str]) -> None:
 
 
 def _restore_weights(model: ir.Model, graph: WeightlessGraph) -> dict[ir.Value, str]:
-    """Make initializers of the inputs that stand for weights; returns the name each should get."""
-    named = {}
-    by_tensor = {f"{node}:0": node for node in graph.weights}
+    """Make initializers of the inputs that stand for weights.
+
+    Returns the variable's name of every initializer that is still recognisable as one.
+    """
     for value in tuple(model.graph.inputs):
-        node = by_tensor.get(value.name or "")
-        if node is None:
-            continue
-        model.graph.inputs.remove(value)
-        value.const_value = ir.tensor(np.ascontiguousarray(graph.weights[node]), name=value.name)
-        model.graph.register_initializer(value)
-        named[value] = graph.names.get(node, node)
-    return named
+        array = graph.weights.get(_node_name(value))
+        if array is not None:
+            model.graph.inputs.remove(value)
+            value.const_value = ir.tensor(np.ascontiguousarray(array), name=value.name)
+            model.graph.register_initializer(value)
+    nodes = {value: _node_name(value) for value in model.graph.initializers.values()}
+    return {
+        value: graph.names.get(node, node)
+        for value, node in nodes.items()
+        if node in graph.names or node in graph.weights
+    }
+
+
+def _node_name(value: ir.Value) -> str:
+    return (value.name or "").removesuffix(":0")

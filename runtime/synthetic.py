@@ -9,8 +9,11 @@ import numpy as np
 from runtime.errors import FeedError
 from runtime.tensors import Array, Feed, TensorSpec
 
-_WHOLE_NUMBER_BOUND = 10
-"""Whole numbers are 0..9: small enough to index nearly any table."""
+_WHOLE_NUMBERS = (("mask", 1, 2), ("segment", 0, 2), ("type", 0, 2))
+"""Part of an input's name, and the least and the first excluded value such inputs get."""
+
+_ANY_WHOLE_NUMBERS = (0, 10)
+"""Small enough to index nearly any table."""
 
 
 def synthetic_feed(specs: Sequence[TensorSpec], batch_size: int, seed: int = 0) -> Feed:
@@ -35,14 +38,14 @@ def _array(spec: TensorSpec, batch_size: int, generator: np.random.Generator) ->
 
         dtype = np.dtype(getattr(ml_dtypes, spec.dtype))
     if dtype.kind in "iub":
-        return generator.integers(0, _bound(spec, dtype), shape).astype(dtype)
+        return generator.integers(*_bounds(spec, dtype), shape).astype(dtype)
     if dtype.kind in "fV":
         return generator.standard_normal(shape, np.float32).astype(dtype)
     raise FeedError(f"no values can be made up for input {spec}; give them with --feeds FILE.npz")
 
 
-def _bound(spec: TensorSpec, dtype: np.dtype[np.generic]) -> int | np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _bounds(spec: TensorSpec, dtype: np.dtype[np.generic]) -> tuple[int, int]:
+    if dtype.kind == "b":
+        return 0, 2
     name = spec.name.lower()
-    if dtype.kind == "b" or "segment" in name or "type" in name:
-        return 2
-    return _WHOLE_NUMBER_BOUND
+    return next(((low, high) for part, low, high in _WHOLE_NUMBERS if part in name), _ANY_WHOLE_NUMBERS)

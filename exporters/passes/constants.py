@@ -1,0 +1,52 @@
+"""Compute once, here, what needs no input."""
+
+from __future__ import annotations
+
+import sys
+
+import onnx_ir as ir
+from onnx_ir.passes import common
+from onnxscript import optimizer
+
+OUTPUT_LIMIT = 1 << 16
+"""Elements a folded value may have beyond what its inputs had, so that no broadcast swells the file."""
+
+
+def fold_constants(model: ir.Model) -> None:
+    """Fold whatever hangs on initializers alone, whatever its size: kernels are transposed here.
+
+    Shape arithmetic is followed too, so that a Reshape to a computed shape gets a constant one.
+    A weight that is only rearranged keeps its name.
+    """
+    lift = common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)
+    lift(model)
+    origins = _origins(model)
+    optimizer.fold_constants(
+        model, onnx_shape_inference=True, input_size_limit=sys.maxsize, output_size_limit=OUTPUT_LIMIT
+    )
+    lift(model)
+    for name, value in tuple(model.graph.initializers.items()):
+        origin = origins.get(name)
+        if origin and origin not in model.graph.initializers:
+            value.name = origin
+
+
+def _origins(model: ir.Model) -> dict[str, str]:
+    """Name of each value made from one weight and nothing else of size, to that weight's name."""
+    origins: dict[str, str] = {}
+    for node in model.graph:
+        arrays = {value.name: _weight_name(value, origins) for value in node.inputs if value is not None}
+        weights = {name for name in arrays.values() if name}
+        if None not in arrays.values() and len(weights) == 1:
+            origins.update({str(output.name): weights.copy().pop() for output in node.outputs})
+    return origins
+
+
+def _weight_name(value: ir.Value, origins: dict[str, str]) -> str | None:
+    """The weight behind a value, "" for a scalar or whole numbers, None for what is not constant."""
+    if value.name in origins:
+        return origins[value.name]
+    tensor = value.const_value
+    if tensor is None or value.is_graph_input():
+        return None
+    return str(value.name) if tensor.size > 1 and tensor.dtype.is_floating_point() else ""

@@ -1,0 +1,188 @@
+"""Models in TensorFlow: a function, a SavedModel or a frozen graph."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from runtime.errors import ExportError, UnavailableError, UsageError, unknown_name
+from runtime.tensors import Array, Feed, TensorSpec, check_feed
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+OPEN_DIMENSION = "batch"
+"""What a leading dimension is called where TensorFlow leaves it open without a name."""
+
+
+def import_tensorflow() -> ModuleType:
+    """TensorFlow, with its start-up chatter off; raises UnavailableError where it is missing."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # oneDNN reorders sums from call to call, and says so on stderr: an oracle should do neither
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    try:
+        import tensorflow
+        import tf2onnx  # noqa: F401 - found missing before a long build, not after it
+    except ImportError as error:
+        raise UnavailableError(
+            f"exporting from TensorFlow needs the package {error.name!r}, which is not installed;"
+            " pip install 'aimatrix[export]'"
+        ) from error
+    return tensorflow  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class TensorFlowSource:
+    """A function of tensors, in the order of `inputs`, that returns a tuple in that of `output_names`.
+
+    Named dimensions of `inputs` stay open. `variables` are the learned ones, for `parameters`.
+    """
+
+    function: Callable[..., Sequence[Any]]
+    inputs: tuple[TensorSpec, ...]
+    output_names: tuple[str, ...]
+    variables: tuple[Any, ...] = ()
+
+    @classmethod
+    def from_saved_model(cls, path: Path, signature: str = "serving_default") -> TensorFlowSource:
+        """Read one signature of a SavedModel folder; raises UsageError where there is none."""
+        tensorflow = import_tensorflow()
+        try:
+            loaded = tensorflow.saved_model.load(str(path))
+        except OSError as error:
+            raise UsageError(f"{path} is not a SavedModel folder: {_one_line(error)}") from error
+        if signature not in loaded.signatures:
+            raise unknown_name(f"signature of {path}", signature, loaded.signatures)
+        served = loaded.signatures[signature]
+        # a signature is a protobuf map, in another order in every process
+        given = sorted(served.structured_input_signature[1].items())
+        inputs = tuple(_spec(name, spec) for name, spec in given)
+        outputs = tuple(sorted(served.structured_outputs))
+
+        def function(*tensors: Any) -> tuple[Any, ...]:
+            named = {spec.name: tensor for spec, tensor in zip(inputs, tensors, strict=True)}
+            # by way of `loaded`, for TensorFlow frees its variables with it
+            answer = loaded.signatures[signature](**named)
+            return tuple(answer[name] for name in outputs)
+
+        return cls(function, inputs, outputs, tuple(served.trainable_variables))
+
+    @classmethod
+    def from_frozen_graph(cls, path: Path, inputs: Sequence[str], outputs: Sequence[str]) -> TensorFlowSource:
+        """Read a binary GraphDef; `inputs` and `outputs` are names of its tensors ("images:0").
+
+        A frozen graph does not say which of its constants were learned: `parameters` is 0.
+        """
+        tensorflow = import_tensorflow()
+        graph_def = _read_graph_def(path)
+        imported = tensorflow.compat.v1.wrap_function(
+            lambda: tensorflow.import_graph_def(graph_def, name=""), []
+        )
+        tensors = [_tensor(imported.graph, name, path) for name in (*inputs, *outputs)]
+        function = imported.prune(tensors[: len(inputs)], tensors[len(inputs) :])
+        specs = tuple(_spec(tensor.op.name, tensor) for tensor in tensors[: len(inputs)])
+        return cls(function, specs, tuple(tensor.op.name for tensor in tensors[len(inputs) :]))
+
+    @property
+    def framework(self) -> str:
+        return "tensorflow"
+
+    @property
+    def parameters(self) -> int:
+        return sum(math.prod(variable.shape) for variable in self.variables)
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        results = self._concrete.structured_outputs
+        return tuple(_spec(name, result) for name, result in zip(self.output_names, results, strict=True))
+
+    def to_onnx(self) -> ir.Model:
+        """The function as ONNX, opset 18, weights shared with TensorFlow's memory; raises ExportError."""
+        from exporters import tensorflow_graph
+
+        concrete = self._concrete
+        fed = concrete.inputs[: len(self.inputs)]
+        model = tensorflow_graph.to_onnx(
+            tensorflow_graph.without_weights(concrete),
+            {tensor.name: spec.name for tensor, spec in zip(fed, self.inputs, strict=True)},
+            {tensor.name: name for tensor, name in zip(concrete.outputs, self.output_names, strict=True)},
+        )
+        _set_shapes(model.graph.inputs, self.inputs)
+        _set_shapes(model.graph.outputs, self.outputs)
+        return model
+
+    def run(self, feed: Feed) -> dict[str, Array]:
+        """TensorFlow's own answer, on the CPU; raises FeedError where `feed` does not fit."""
+        tensorflow = import_tensorflow()
+        check_feed(feed, self.inputs)
+        with tensorflow.device("/cpu:0"):
+            tensors = [tensorflow.constant(feed[spec.name]) for spec in self.inputs]
+            results = self._concrete(*tensors)
+        return {name: result.numpy() for name, result in zip(self.output_names, results, strict=True)}
+
+    @cached_property
+    def _concrete(self) -> Any:
+        tensorflow = import_tensorflow()
+        signature = [
+            tensorflow.TensorSpec(
+                [None if isinstance(size, str) else size for size in spec.shape], spec.dtype, spec.name
+            )
+            for spec in self.inputs
+        ]
+        traced = tensorflow.function(lambda *tensors: tuple(self.function(*tensors)), autograph=False)
+        concrete = traced.get_concrete_function(*signature)
+        given = len(concrete.outputs)
+        if given != len(self.output_names):
+            raise ExportError(
+                f"the TensorFlow function returns {given} tensors, {len(self.output_names)} output names"
+                f" were given ({', '.join(self.output_names)}); return a tuple in their order"
+            )
+        return concrete
+
+
+def _set_shapes(values: Sequence[ir.Value], specs: Sequence[TensorSpec]) -> None:
+    import onnx_ir as ir
+
+    for value, spec in zip(values, specs, strict=True):
+        value.shape = ir.Shape(spec.shape)
+
+
+def _spec(name: str, tensor: Any) -> TensorSpec:
+    """The spec of a TensorFlow tensor or TensorSpec; open dimensions get names."""
+    if tensor.shape.rank is None:
+        raise ExportError(f"tensor {name!r} has no known rank; give the function an input signature")
+    shape = tuple(
+        size if size is not None else (OPEN_DIMENSION if axis == 0 else f"{name}_{axis}")
+        for axis, size in enumerate(tensor.shape.as_list())
+    )
+    return TensorSpec(name, tensor.dtype.name, shape)
+
+
+def _read_graph_def(path: Path) -> Any:
+    from google.protobuf.message import DecodeError
+
+    tensorflow = import_tensorflow()
+    graph_def = tensorflow.compat.v1.GraphDef()
+    try:
+        graph_def.ParseFromString(path.read_bytes())
+    except (OSError, DecodeError) as error:
+        raise UsageError(f"{path} is not a TensorFlow GraphDef: {_one_line(error)}") from error
+    return graph_def
+
+
+def _tensor(graph: Any, name: str, path: Path) -> Any:
+    try:
+        return graph.get_tensor_by_name(name if ":" in name else f"{name}:0")
+    except (KeyError, ValueError) as error:
+        nodes = [operation.name for operation in graph.get_operations()]
+        raise unknown_name(f"tensor of {path}", name, (*nodes[:5], *nodes[-5:])) from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,48 @@
+"""TensorFlow operators said with others, where tf2onnx 1.17 lacks one or makes something worse of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+
+def replace_operators(graph_def: Any) -> None:
+    """Rewrite the nodes of a GraphDef in place; names and outputs stay."""
+    for node in list(graph_def.node):
+        replace = _REPLACEMENTS.get(node.op)
+        if replace:
+            replace(graph_def, node)
+
+
+def _rsqrt(graph_def: Any, node: Any) -> None:
+    """tf2onnx reads some layer normalisations around Rsqrt as InstanceNormalization plus ten others."""
+    root = _add(graph_def, node, "Sqrt", "sqrt")
+    node.op = "Reciprocal"
+    node.input[0] = root.name
+
+
+def _erfc(graph_def: Any, node: Any) -> None:
+    """erfc(x) = 1 - erf(x): what is left of tf.nn.gelu(approximate=False); ONNX has no Erfc."""
+    import tensorflow as tf
+
+    error = _add(graph_def, node, "Erf", "erf")
+    one = graph_def.node.add(name=f"{node.name}/one", op="Const")
+    dtype = node.attr["T"].type
+    one.attr["dtype"].type = dtype
+    array = np.ones((), tf.dtypes.as_dtype(dtype).as_numpy_dtype)
+    one.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(array))
+    node.op = "Sub"
+    node.input[:] = [one.name, error.name]
+
+
+def _add(graph_def: Any, node: Any, operator: str, suffix: str) -> Any:
+    """A new node that reads what `node` reads."""
+    added = graph_def.node.add(name=f"{node.name}/{suffix}", op=operator)
+    added.input.append(node.input[0])
+    added.attr["T"].CopyFrom(node.attr["T"])
+    return added
+
+
+_REPLACEMENTS: Mapping[str, Callable[[Any, Any], None]] = {"Rsqrt": _rsqrt, "Erfc": _erfc}

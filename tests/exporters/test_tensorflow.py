@@ -1,0 +1,231 @@
+"""TensorFlow to ONNX, judged by TensorFlow itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from exporters.parity import open_graph
+from exporters.passes import optimise
+from exporters.tensorflow import TensorFlowSource
+from runtime.errors import ExportError, FeedError, UnavailableError, UsageError
+from runtime.tensors import TensorSpec
+from tests.exporters import functions
+from tests.exporters.graphs import operators
+
+tf = pytest.importorskip("tensorflow")
+pytest.importorskip("tf2onnx")
+
+RELATIVE = 1e-5
+"""Ten times what these few layers' sums differ by in float32."""
+
+
+def converted(source: TensorFlowSource, folder: Path) -> tuple[ir.Model, Path]:
+    model = optimise(source.to_onnx())
+    ir.save(model, folder / "model.onnx")
+    return model, folder / "model.onnx"
+
+
+@pytest.mark.parametrize("name", functions.CASES)
+def test_onnx_answers_as_tensorflow_does_at_any_batch_size(name: str, tmp_path: Path) -> None:
+    source = functions.source(name)
+    run = open_graph(converted(source, tmp_path)[1])
+    for batch_size in (1, 3):
+        feed = functions.feed(name, batch_size, seed=batch_size)
+        got = run(feed)
+        for output, expected in source.run(feed).items():
+            np.testing.assert_allclose(got[output], expected, rtol=0, atol=RELATIVE * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", [name for name, case in functions.CASES.items() if case.operators])
+def test_what_is_left_is_what_the_network_computes(name: str, tmp_path: Path) -> None:
+    model, _ = converted(functions.source(name), tmp_path)
+    assert operators(model) == functions.CASES[name].operators
+
+
+def test_inputs_and_outputs_have_the_names_and_shapes_given(tmp_path: Path) -> None:
+    model, _ = converted(functions.source("transformer_layer"), tmp_path)
+    facts = [
+        (value.name, str(value.dtype), str(value.shape))
+        for value in (*model.graph.inputs, *model.graph.outputs)
+    ]
+    assert facts == [
+        ("input_ids", "INT32", "[batch,6]"),
+        ("input_mask", "INT32", "[batch,6]"),
+        ("start", "FLOAT", "[batch,6]"),
+        ("end", "FLOAT", "[batch,6]"),
+    ]
+
+
+def test_outputs_are_known_before_converting() -> None:
+    assert functions.source("small_residual").outputs == (
+        TensorSpec("scores", "float32", ("batch", 10)),
+        TensorSpec("peak", "float32", ("batch", 40)),
+    )
+
+
+def test_a_network_has_no_transposition_but_that_of_its_image(tmp_path: Path) -> None:
+    model, _ = converted(functions.source("small_residual"), tmp_path)
+    transposed = [
+        node.inputs[0].name for node in model.graph if node.op_type == "Transpose" and node.inputs[0]
+    ]
+    assert transposed == ["images"]
+    assert {"Pad", "BatchNormalization", "Identity"}.isdisjoint(operators(model))
+
+
+def test_padding_is_in_numbers(tmp_path: Path) -> None:
+    """tf.nn's rule: 3x3 with stride 2 needs (5-1)*2+3-9 = 2 rows for 9, (4-1)*2+3-8 = 1 column for 8."""
+    model, _ = converted(functions.source("small_residual"), tmp_path)
+    stem = next(node for node in model.graph if node.op_type == "Conv")
+    assert "auto_pad" not in stem.attributes
+    assert tuple(stem.attributes["pads"].as_ints()) == (1, 0, 1, 1)
+
+
+def test_weights_keep_the_names_of_their_variables(tmp_path: Path) -> None:
+    model, _ = converted(functions.source("small_residual"), tmp_path)
+    learned = {"stem/kernel", "depthwise/kernel", "point/kernel", "dense/kernel", "dense/bias"}
+    assert learned <= set(model.graph.initializers)
+
+
+def test_nodes_keep_the_names_of_their_operations() -> None:
+    def function(x: Any) -> tuple[Any, ...]:
+        with tf.name_scope("stem"):
+            y = tf.nn.conv2d(x, tf.ones([3, 3, 3, 8]), 2, "SAME", name="conv1")
+        return (tf.nn.relu(y),)
+
+    model = optimise(TensorFlowSource(function, functions.IMAGE, ("y",)).to_onnx())
+    assert "stem/conv1" in [node.name for node in model.graph if node.op_type == "Conv"]
+
+
+def test_layer_norm_and_gelu_are_operators_of_their_own(tmp_path: Path) -> None:
+    model, _ = converted(functions.source("transformer_layer"), tmp_path)
+    counts = operators(model)
+    assert (counts["LayerNormalization"], counts["Gelu"]) == (2, 1)
+    norms = [node for node in model.graph if node.op_type == "LayerNormalization"]
+    assert [node.attributes["epsilon"].as_float() for node in norms] == pytest.approx([1e-12] * 2)
+
+
+def test_large_weights_share_the_memory_of_their_variable() -> None:
+    kernel = tf.Variable(np.ones((300, 300), np.float32), name="kernel")
+    source = TensorFlowSource(
+        lambda x: (tf.matmul(x, kernel),), (TensorSpec("x", "float32", ("batch", 300)),), ("y",), (kernel,)
+    )
+    tensor = ir.convenience.get_const_tensor(source.to_onnx().graph.initializers["kernel"])
+    assert tensor is not None
+    assert np.shares_memory(tensor.numpy(), np.asarray(kernel.read_value()))
+
+
+def test_parameters_are_the_sizes_of_the_variables() -> None:
+    assert functions.source("small_residual").parameters == 27 * 40 + 9 * 40 + 40 * 40 + 40 + 400 + 10
+
+
+def test_a_large_constant_becomes_an_initializer(tmp_path: Path) -> None:
+    table = np.random.default_rng(0).standard_normal((100, 50)).astype(np.float32)
+    source = TensorFlowSource(
+        lambda x: (tf.matmul(x, tf.constant(table)),), (TensorSpec("x", "float32", ("batch", 100)),), ("y",)
+    )
+    model, path = converted(source, tmp_path)
+    assert len(model.graph.initializers) == 1
+    x = np.ones((2, 100), np.float32)
+    np.testing.assert_allclose(open_graph(path)({"x": x})["y"], x @ table, rtol=1e-5, atol=1e-5)
+
+
+def test_a_saved_model_is_read_by_its_signature(tmp_path: Path) -> None:
+    source = functions.source("transformer_layer")
+    module = tf.Module()
+    module.variables_ = list(source.variables)
+    signature = tf.function(
+        lambda input_ids, input_mask: dict(zip("ab", source.function(input_ids, input_mask), strict=True)),
+        input_signature=[
+            tf.TensorSpec([None, 6], tf.int32, "input_ids"),
+            tf.TensorSpec([None, 6], tf.int32, "input_mask"),
+        ],
+    )
+    tf.saved_model.save(module, str(tmp_path / "saved"), signatures=signature)
+    loaded = TensorFlowSource.from_saved_model(tmp_path / "saved")
+    assert [str(spec) for spec in loaded.inputs] == [
+        "input_ids: int32[batch,6]",
+        "input_mask: int32[batch,6]",
+    ]
+    assert loaded.parameters == source.parameters
+    feed = functions.feed("transformer_layer", 2)
+    got, expected = open_graph(converted(loaded, tmp_path)[1])(feed), source.run(feed)
+    np.testing.assert_allclose(got["a"], expected["start"], atol=1e-5)
+    np.testing.assert_allclose(got["b"], expected["end"], atol=1e-5)
+
+
+def test_a_frozen_graph_is_read_between_its_tensors(tmp_path: Path) -> None:
+    kernel = np.random.default_rng(0).standard_normal((3, 200)).astype(np.float32)
+    with tf.Graph().as_default() as graph:
+        images = tf.compat.v1.placeholder(tf.float32, [None, 3], "images")
+        tf.nn.relu(tf.matmul(images, tf.constant(kernel)), name="features")
+    (tmp_path / "frozen.pb").write_bytes(graph.as_graph_def().SerializeToString())
+    source = TensorFlowSource.from_frozen_graph(tmp_path / "frozen.pb", ["images"], ["features:0"])
+    x = np.ones((2, 3), np.float32)
+    expected = np.maximum(x @ kernel, 0)
+    np.testing.assert_allclose(source.run({"images": x})["features"], expected, rtol=1e-5, atol=1e-6)
+    got = open_graph(converted(source, tmp_path)[1])({"images": x})["features"]
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+
+
+X = (TensorSpec("x", "float32", ("batch", 2)),)
+
+
+def python_function(x: Any) -> tuple[Any, ...]:
+    return (tf.ensure_shape(tf.py_function(lambda value: value, [x], tf.float32), [None, 2]),)
+
+
+def strings(x: Any) -> tuple[Any, ...]:
+    return (tf.strings.to_hash_bucket_fast(tf.strings.as_string(x), 10),)
+
+
+@pytest.mark.parametrize(
+    ("function", "operator"), [(python_function, "EagerPyFunc"), (strings, "StringToHashBucketFast")]
+)
+def test_an_operator_without_onnx_is_named_with_its_node(function: Any, operator: str) -> None:
+    with pytest.raises(
+        ExportError, match=rf"TensorFlow operator {operator} \(node '.+'\) cannot be said in ONNX"
+    ):
+        TensorFlowSource(function, X, ("y",)).to_onnx()
+
+
+def test_a_function_that_returns_too_little_is_refused() -> None:
+    source = TensorFlowSource(lambda x: (x,), X, ("y", "z"))
+    with pytest.raises(ExportError, match=r"returns 1 tensors, 2 output names were given \(y, z\)"):
+        source.to_onnx()
+
+
+def test_a_feed_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(FeedError, match=r"input 'x' has shape \[1, 3\], the graph wants \['batch', 2\]"):
+        TensorFlowSource(lambda x: (x,), X, ("y",)).run({"x": np.ones((1, 3), np.float32)})
+
+
+def test_a_folder_that_is_no_saved_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is not a SavedModel folder"):
+        TensorFlowSource.from_saved_model(tmp_path)
+
+
+def test_an_unknown_signature_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    module = tf.Module()
+    signature = tf.function(
+        lambda x: {"y": x + 1}, input_signature=[tf.TensorSpec([None, 2], tf.float32, "x")]
+    )
+    tf.saved_model.save(module, str(tmp_path), signatures={"predict": signature})
+    with pytest.raises(UsageError, match=r"unknown signature of .+ 'serving_default': .*valid: predict"):
+        TensorFlowSource.from_saved_model(tmp_path)
+
+
+def test_a_file_that_is_no_graph_def_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.pb").write_bytes(b"not a graph")
+    with pytest.raises(UsageError, match="is not a TensorFlow GraphDef"):
+        TensorFlowSource.from_frozen_graph(tmp_path / "x.pb", ["x"], ["y"])
+
+
+def test_without_tensorflow_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "tf2onnx", None)
+    with pytest.raises(UnavailableError, match=r"pip install 'aimatrix\[export\]'"):
+        TensorFlowSource(lambda x: (x,), X, ("y",)).to_onnx()
