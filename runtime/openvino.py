@@ -120,7 +120,8 @@ class OpenVINOSession(CheckedSession):
                 self._compiled[shapes] = _core().compile_model(self._network, self._device, self._properties)
             except RuntimeError as error:
                 raise UnsupportedError(
-                    f"openvino cannot compile the graph for {self._device}: {_line(error)}; use another backend"
+                    f"openvino cannot compile the graph for {self._device}: {_line(error)};"
+                    " use another backend"
                 ) from error
         return self._compiled[shapes]
 

@@ -249,7 +249,7 @@ def _serialised(model: ir.Model) -> bytes:
         raise UnsupportedError(
             "the INT8 graph is over 2 GB, which onnxruntime cannot take lowered; use --no-optimize"
         )
-    return proto.SerializeToString()
+    return bytes(proto.SerializeToString())
 
 
 def _memory(provider: str, session: Any) -> tuple[str, int]:

@@ -1,0 +1,43 @@
+"""The least and the greatest value: no value is ever clipped."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from calibration.ranges import Range
+from runtime.errors import CalibrationError
+from runtime.tensors import Array
+
+
+class MinMaxObserver:
+    """Keeps two numbers."""
+
+    def __init__(self, tensor: str) -> None:
+        self._tensor = tensor
+        self._minimum = np.inf
+        self._maximum = -np.inf
+
+    @property
+    def magnitude(self) -> float:
+        """The greatest absolute value so far; -inf before the first one."""
+        return max(-self._minimum, self._maximum)
+
+    def observe(self, values: Array) -> None:
+        if values.size == 0:
+            return
+        # NOTE: NumPy's min and max return NaN if any value is one; runtimes' ReduceMax need not.
+        minimum, maximum = float(values.min()), float(values.max())
+        if not (np.isfinite(minimum) and np.isfinite(maximum)):
+            bad = values.size - int(np.count_nonzero(np.isfinite(values)))
+            raise CalibrationError(
+                f"tensor {self._tensor!r} holds {bad} NaN or infinite values of {values.size} during"
+                " calibration; check the FP32 graph and the feeds"
+            )
+        self._minimum = min(self._minimum, minimum)
+        self._maximum = max(self._maximum, maximum)
+
+    def range(self) -> Range:
+        if self._maximum < self._minimum:
+            raise CalibrationError(f"tensor {self._tensor!r} was empty in every sample; add samples")
+        # Adding 0.0 turns -0.0 into 0.0, which would depend on the order of the stream.
+        return Range(self._minimum + 0.0, self._maximum + 0.0, self.magnitude + 0.0)

@@ -1,0 +1,117 @@
+"""Writes the canonical INT8 graph: symmetric Q/DQ around each operator that reads INT8.
+
+    x -> Q -> DQ -.
+                   Conv (+ float bias) -> [Relu | Clip] -> Q -> DQ -> ...
+    int8 w -> DQ -'
+
+Activations have one scale a tensor, weights one an output channel, every zero point is 0, and what no
+operator reads as INT8 is left as it was. TensorRT fuses exactly this form (no INT32 bias Q/DQ, nothing
+between Conv and Relu).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import reduce
+
+import numpy as np
+import onnx_ir as ir
+
+from calibration.graphs import Names, add_initializer, add_node
+from calibration.placement import Plan, Reader, plan_int8
+from calibration.ranges import INT8_MAX, Range, Ranges, symmetric_scale
+from runtime.tensors import Array
+
+
+def quantise_weight(weight: Array, axis: int) -> tuple[Array, Array]:
+    """int8 values and float32 scales, one for each index of `axis`; round half to even."""
+    others = tuple(i for i in range(weight.ndim) if i != axis)
+    scales = symmetric_scale(np.abs(weight).max(axis=others))
+    steps = weight / np.expand_dims(scales, others)
+    np.rint(steps, out=steps)
+    return np.clip(steps, -INT8_MAX, INT8_MAX, out=steps).astype(np.int8), scales
+
+
+def insert_qdq(model: ir.Model, ranges: Ranges) -> Plan:
+    """Quantise `model` in place; returns what was done. Raises CalibrationError for a missing range."""
+    plan = plan_int8(model.graph)
+    quantiser = _Quantiser(model.graph)
+    values = {str(v.name): v for v in (*model.graph.inputs, *(v for n in model.graph for v in n.outputs))}
+    int8_reads = {(reader.node, index) for reader in plan.readers for index in reader.activations}
+    for name, sources in plan.sources.items():
+        uses = values[name].uses()
+        if name not in plan.integer:
+            # A float operator made it: other float operators go on reading what it made. What an INT8
+            # operator made is read as INT8 by all, or that operator could not keep its result in INT8.
+            uses = tuple(use for use in uses if use in int8_reads)
+        scale = reduce(Range.union, map(ranges.of, sources)).scale
+        quantiser.quantise_activation(values[name], scale, uses)
+    for reader in plan.readers:
+        quantiser.quantise_weight_of(reader)
+    return plan
+
+
+class _Quantiser:
+    """Puts Q/DQ into one graph; what several nodes share is made once."""
+
+    def __init__(self, graph: ir.Graph) -> None:
+        self._graph = graph
+        self._names = Names(graph)
+        self._zero_points: dict[tuple[int, ...], ir.Value] = {}
+        self._weights: dict[tuple[ir.Value, int], ir.Value] = {}
+
+    def quantise_activation(self, value: ir.Value, scale: float, uses: Iterable[tuple[ir.Node, int]]) -> None:
+        """One Q and one DQ behind `value`; the given uses read the DQ."""
+        parameters = [
+            self._constant(f"{value.name}_scale", np.asarray(scale, np.float32)),
+            self._zero_point(()),
+        ]
+        quantise = self._node("QuantizeLinear", str(value.name), [value, *parameters])
+        restore = self._node("DequantizeLinear", str(value.name), [quantise.outputs[0], *parameters])
+        add_node(self._graph, quantise, after=value)
+        add_node(self._graph, restore, after=quantise.outputs[0])
+        for node, index in uses:
+            node.replace_input_with(index, restore.outputs[0])
+
+    def quantise_weight_of(self, reader: Reader) -> None:
+        if reader.weight is None:
+            return
+        index, axis = reader.weight
+        weight = reader.node.inputs[index]
+        if weight is None or weight.const_value is None:
+            raise ValueError(f"{reader.node.name} has no constant at input {index}")
+        if (weight, axis) not in self._weights:
+            self._weights[weight, axis] = self._int8_weight(weight, weight.const_value.numpy(), axis)
+        reader.node.replace_input_with(index, self._weights[weight, axis])
+        if not weight.uses() and not weight.is_graph_output():
+            del self._graph.initializers[str(weight.name)]
+
+    def _int8_weight(self, weight: ir.Value, array: Array, axis: int) -> ir.Value:
+        steps, scales = quantise_weight(array, axis)
+        inputs = [
+            self._constant(f"{weight.name}_quantized", steps),
+            self._constant(f"{weight.name}_scale", scales),
+            self._zero_point(scales.shape),
+        ]
+        restore = self._node("DequantizeLinear", str(weight.name), inputs, {"axis": axis})
+        add_node(self._graph, restore, after=weight)
+        return restore.outputs[0]
+
+    def _zero_point(self, shape: tuple[int, ...]) -> ir.Value:
+        if shape not in self._zero_points:
+            name = "_".join(map(str, ("int8_zero_point", *shape)))
+            self._zero_points[shape] = self._constant(name, np.zeros(shape, np.int8))
+        return self._zero_points[shape]
+
+    def _constant(self, name: str, array: Array) -> ir.Value:
+        return add_initializer(self._graph, ir.tensor(array, name=self._names.new(name)))
+
+    def _node(
+        self, op_type: str, tensor: str, inputs: Sequence[ir.Value], attributes: dict[str, int] | None = None
+    ) -> ir.Node:
+        node = ir.node(op_type, inputs, attributes, name=self._names.new(f"{tensor}_{op_type}"))
+        node.outputs[0].name = self._names.new(f"{tensor}_{_RESULT[op_type]}")
+        return node
+
+
+_RESULT = {"QuantizeLinear": "quantized", "DequantizeLinear": "dequantized"}

@@ -1,0 +1,130 @@
+"""What calibration finds out about a tensor, and the INT8 scale that follows from it.
+
+Pure arithmetic and JSON; no graph is opened here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from runtime.errors import CalibrationError
+from runtime.files import replacing_file
+from runtime.tensors import Array
+
+SCHEMA_VERSION = 1
+"""1: method, samples, graph, feeds, ranges as [minimum, maximum, amax]."""
+
+INT8_MAX = 127
+"""Symmetric INT8 leaves -128 unused, so that a value and its negative are equally far from 0."""
+
+_SMALLEST_AMAX = INT8_MAX * float(np.finfo(np.float32).tiny)
+"""Below it the scale would be a subnormal float32, which some devices flush to zero."""
+
+
+def symmetric_scale(amax: Array | float) -> Array:
+    """float32 scale(s) that put -amax..amax on -127..127; 1 where nothing but zeros was seen.
+
+    Zeros are exact at any scale, and a scale of 0 would make them NaN.
+    """
+    wide = np.asarray(amax, np.float64)
+    return np.where(wide < _SMALLEST_AMAX, 1.0, wide / INT8_MAX).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Range:
+    """Least and greatest value seen, and `amax`: the magnitude beyond which values are clipped."""
+
+    minimum: float
+    maximum: float
+    amax: float
+
+    @property
+    def scale(self) -> float:
+        """One step of INT8; exactly a float32."""
+        return float(symmetric_scale(self.amax))
+
+    def union(self, other: Range) -> Range:
+        """The range of tensors that have to share a scale."""
+        return Range(
+            min(self.minimum, other.minimum),
+            max(self.maximum, other.maximum),
+            max(self.amax, other.amax),
+        )
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """The ranges of one graph's tensors, and where they come from.
+
+    graph: digest of the FP32 file they belong to (runtime.graphs.graph_digest).
+    feeds: digest of the samples and their preprocessing, as the caller gave it ("" if not given).
+    """
+
+    tensors: Mapping[str, Range]
+    method: str
+    samples: int
+    graph: str
+    feeds: str = ""
+
+    def of(self, tensor: str) -> Range:
+        """Raises CalibrationError for a tensor that was not observed."""
+        if tensor not in self.tensors:
+            raise CalibrationError(
+                f"no range for tensor {tensor!r} among the {len(self.tensors)} calibrated ones;"
+                " calibrate this graph again"
+            )
+        return self.tensors[tensor]
+
+    def with_feeds(self, digest: str) -> Ranges:
+        return replace(self, feeds=digest)
+
+    def save(self, path: Path) -> None:
+        """Write as JSON; raises StoreError."""
+        document = {
+            "schema_version": SCHEMA_VERSION,
+            "method": self.method,
+            "samples": self.samples,
+            "graph": self.graph,
+            "feeds": self.feeds,
+            "ranges": {n: [r.minimum, r.maximum, r.amax] for n, r in self.tensors.items()},
+        }
+        with replacing_file(path) as temporary:
+            temporary.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote, bit for bit; raises CalibrationError for anything else."""
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            return cls._from_document(document)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CalibrationError(
+                f"{path} is not a file of calibrated ranges ({type(error).__name__}: {error});"
+                " delete it and calibrate again"
+            ) from error
+
+    @classmethod
+    def _from_document(cls, document: Mapping[str, Any]) -> Self:
+        if document["schema_version"] != SCHEMA_VERSION:
+            raise ValueError(f"schema_version is {document['schema_version']}, not {SCHEMA_VERSION}")
+        tensors = {str(n): Range(*map(_finite, triple)) for n, triple in document["ranges"].items()}
+        return cls(
+            tensors,
+            str(document["method"]),
+            int(document["samples"]),
+            str(document["graph"]),
+            str(document["feeds"]),
+        )
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not np.isfinite(number):
+        raise ValueError(f"a range holds {value}")
+    return number

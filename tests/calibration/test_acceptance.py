@@ -1,0 +1,105 @@
+"""Every precision of two small networks through the runtimes' own parsers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from calibration.collect import calibrate
+from calibration.precision import Precision
+from calibration.write import write_precision
+from exporters.export import export
+from model_zoo.catalog import get_model
+from model_zoo.spec import Split
+from runtime.tensors import Array, Feed
+from tests.calibration import tiny
+
+NETWORKS: Mapping[str, tuple[Callable[[Path], Path], Callable[[], list[Feed]]]] = {
+    "cnn": (tiny.residual_cnn, lambda: list(tiny.images(4))),
+    "attention": (tiny.attention, lambda: list(tiny.sentences(4))),
+}
+
+
+@pytest.fixture(params=NETWORKS)
+def network(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, list[Feed]]:
+    build, feeds = NETWORKS[request.param]
+    return build(tmp_path), feeds()
+
+
+def _at(network: tuple[Path, list[Feed]], precision: Precision) -> Path:
+    graph, feeds = network
+    ranges = calibrate(graph, feeds) if precision is Precision.INT8 else None
+    return write_precision(graph, precision, graph.with_suffix(f".{precision}.onnx"), ranges).path
+
+
+@pytest.mark.parametrize("precision", Precision)
+def test_tensorrt_parses_and_builds_it(network: tuple[Path, list[Feed]], precision: Precision) -> None:
+    _build_with_tensorrt(_at(network, precision), precision)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(
+    ("model", "framework"), [("resnet50", "tensorflow"), ("resnet50", "caffe"), ("bert-base", "tensorflow")]
+)
+def test_tensorrt_parses_and_builds_reference_models(tmp_path: Path, model: str, framework: str) -> None:
+    variant = get_model(model).variants[""]
+    feeds = list(islice(variant.feeds(framework).batches(1, Split.CALIBRATION), 2))
+    graph = tmp_path / "fp32.onnx"
+    export(variant.build[framework](None), graph, feeds[:1])
+    for precision in Precision:
+        _build_with_tensorrt(_at((graph, feeds), precision), precision)
+
+
+def _build_with_tensorrt(path: Path, precision: Precision) -> None:
+    tensorrt = pytest.importorskip("tensorrt_rtx")
+    logger = tensorrt.Logger(tensorrt.Logger.ERROR)
+    builder = tensorrt.Builder(logger)
+    network = builder.create_network(0)
+    parser = tensorrt.OnnxParser(network, logger)
+    parsed = parser.parse_from_file(str(path))
+    assert parsed, [parser.get_error(index).desc() for index in range(parser.num_errors)]
+    layers = [network.get_layer(index) for index in range(network.num_layers)]
+    wanted = {"fp16": "HALF", "bf16": "BF16", "int8": "INT8"}.get(precision, "FLOAT")
+    assert wanted in {layer.get_output(0).dtype.name for layer in layers if layer.num_outputs}
+    config = builder.create_builder_config()
+    profile = builder.create_optimization_profile()
+    for spec in (network.get_input(index) for index in range(network.num_inputs)):
+        shapes = [tuple(batch if d < 0 else d for d in spec.shape) for batch in (1, 2, 4)]
+        profile.set_shape(spec.name, *shapes)
+    config.add_optimization_profile(profile)
+    assert builder.build_serialized_network(network, config) is not None
+
+
+@pytest.mark.parametrize("precision", [Precision.FP16, Precision.INT8])
+def test_onnxruntime_gives_the_reference_evaluators_answer(
+    network: tuple[Path, list[Feed]], precision: Precision
+) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    path = _at(network, precision)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    for feed in network[1]:
+        _assert_close(session.run(None, dict(feed))[0], tiny.evaluate(path, feed)[0])
+
+
+@pytest.mark.parametrize("precision", Precision)
+def test_openvino_gives_the_reference_evaluators_answer(
+    network: tuple[Path, list[Feed]], precision: Precision
+) -> None:
+    openvino = pytest.importorskip("openvino")
+    path = _at(network, precision)
+    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    for feed in network[1]:
+        _assert_close(compiled(dict(feed))[0], tiny.evaluate(path, feed)[0])
+
+
+def _assert_close(found: Array, expected: Array) -> None:
+    """Kernels round in other places than the evaluator: a value next to a step of INT8 may land on the
+    other side, which moves a result by a step; BF16 has 8 bits as well."""
+    assert found.dtype == np.float32
+    assert np.linalg.norm(found - expected) <= 0.03 * np.linalg.norm(expected)

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from calibration.observers import OBSERVERS, EntropyObserver, MinMaxObserver
+from calibration.observers.entropy import LEVELS, best_threshold
+from calibration.observers.histogram import BINS, MagnitudeHistogram
+from calibration.ranges import Range
+from runtime.errors import CalibrationError
+from runtime.tensors import Array
+
+METHODS = pytest.mark.parametrize("method", OBSERVERS)
+_STREAMS = hnp.arrays(np.float32, st.integers(1, 300), elements=st.floats(-1e6, 1e6, width=32))
+
+
+def _range(method: str, *batches: Array) -> Range:
+    observer = OBSERVERS[method]("x")
+    for batch in batches:
+        observer.observe(batch)
+    return observer.range()
+
+
+def _normal(count: int, seed: int = 0) -> Array:
+    return np.random.default_rng(seed).standard_normal(count).astype(np.float32)
+
+
+@METHODS
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), values=_STREAMS)
+def test_neither_order_nor_batching_leaves_a_trace(method: str, data: st.DataObject, values: Array) -> None:
+    shuffled = np.array(data.draw(st.permutations(list(values))), np.float32)
+    cuts = data.draw(st.lists(st.integers(0, values.size), max_size=6).map(sorted))
+    assert _range(method, *np.split(shuffled, cuts), np.empty(0, np.float32)) == _range(method, values)
+
+
+@METHODS
+def test_blocks_and_shapes_leave_no_trace(method: str) -> None:
+    values = _normal(300_000)
+    assert _range(method, *np.split(values, 3)) == _range(method, values.reshape(3, 100, 1000))
+
+
+@settings(max_examples=60, deadline=None)
+@given(_STREAMS)
+def test_min_max_is_that_of_all_values_at_once(values: Array) -> None:
+    expected = Range(float(values.min()), float(values.max()), float(np.abs(values).max()))
+    assert _range("min-max", *values) == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(_STREAMS)
+def test_the_streamed_histogram_is_that_of_all_values_at_once(values: Array) -> None:
+    histogram = MagnitudeHistogram()
+    for value in values:
+        histogram.add(value.reshape(1), float(np.abs(value)))
+    magnitudes = np.abs(values[values != 0]).astype(np.float64)
+    edges = np.arange(BINS + 1) * histogram.width
+    assert histogram.counts.tolist() == np.histogram(magnitudes, edges)[0].tolist()
+    if magnitudes.size and magnitudes.max() > 2.0**-80:  # below, bins would be finer than float32 allows
+        assert BINS // 2 * histogram.width <= magnitudes.max() < BINS * histogram.width
+
+
+def test_the_state_does_not_grow_with_the_stream() -> None:
+    histogram = MagnitudeHistogram()
+    for exponent in range(-30, 30):
+        histogram.add(np.full(10, 2.0**exponent, np.float32), 2.0**exponent)
+    assert vars(histogram).keys() == vars(MagnitudeHistogram()).keys()
+    assert histogram.counts.shape == (BINS,)
+    assert histogram.counts.sum() == 600
+
+
+def _divergence(counts: Array, kept: int) -> float:
+    """Migacz's definition, written out bin by bin."""
+    target = counts[:kept].astype(np.float64)
+    source = target.copy()
+    last_level = [b for b in range(kept) if b * LEVELS // kept == LEVELS - 1]
+    if counts[kept:].any() and not source[last_level].any():
+        source[-1] = 1.0
+    target[-1] += counts[kept:].sum()
+    model = np.zeros(kept)
+    for level in range(LEVELS):
+        inside = [b for b in range(kept) if b * LEVELS // kept == level]
+        filled = [b for b in inside if target[b] > 0]
+        model[filled] = source[inside].sum() / max(len(filled), 1)
+    return float(scipy.stats.entropy(target, model))
+
+
+@pytest.mark.parametrize("draw", ["laplace", "normal", "sparse"])
+def test_the_threshold_is_the_best_of_all_by_brute_force(draw: str) -> None:
+    random = np.random.default_rng(3)
+    values = {
+        "laplace": random.laplace(size=4000),
+        "normal": random.standard_normal(4000),
+        "sparse": random.standard_cauchy(60),
+    }[draw]
+    counts = np.histogram(np.abs(values), 300)[0]
+    by_force = {kept: _divergence(counts, kept) for kept in range(LEVELS, 301)}
+    assert by_force[best_threshold(counts)] == pytest.approx(min(by_force.values()), abs=1e-12)
+
+
+def test_a_flat_distribution_is_not_clipped() -> None:
+    assert best_threshold(np.full(2048, 100)) == 2048
+    grid = (np.arange(1, 2**17 + 1) / 2**17).astype(np.float32)
+    assert _range("entropy", grid).amax == 1.0
+
+
+def test_a_lone_outlier_is_clipped() -> None:
+    values = np.append(_normal(200_000), np.float32(1000))
+    clipped = _range("entropy", values)
+    assert clipped.maximum == 1000.0
+    assert clipped.amax < 100
+    assert _range("min-max", values).amax == 1000.0
+
+
+@pytest.mark.parametrize("exponent", [-60, -3, 1, 60])
+def test_the_threshold_scales_with_the_values(exponent: int) -> None:
+    values = _normal(20_000)
+    factor = np.float32(2.0**exponent)
+    assert _range("entropy", values * factor).amax == _range("entropy", values).amax * factor
+
+
+def test_exact_zeros_do_not_move_the_threshold() -> None:
+    values = np.abs(_normal(20_000)) + np.float32(0.01)
+    with_zeros = _range("entropy", values, np.zeros(10**6, np.float32))
+    assert with_zeros.amax == _range("entropy", values).amax
+    assert with_zeros.minimum == 0.0
+
+
+@METHODS
+@pytest.mark.parametrize("magnitude", [1e-45, 1e-30, 3e38])
+def test_the_ends_of_float32_are_in_range(method: str, magnitude: float) -> None:
+    values = np.array([magnitude, -magnitude], np.float32)
+    assert _range(method, values).amax == float(values[0])
+
+
+@METHODS
+def test_zeros_alone_give_the_range_zero(method: str) -> None:
+    for zero in (0.0, -0.0):
+        assert str(_range(method, np.full(5, zero, np.float32))) == str(Range(0.0, 0.0, 0.0))
+
+
+@METHODS
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_nan_and_infinity_name_the_tensor(method: str, bad: float) -> None:
+    values = np.array([1.0, bad, 2.0], np.float32)
+    with pytest.raises(CalibrationError, match="tensor 'x' holds 1 NaN or infinite values of 3"):
+        _range(method, values)
+
+
+@METHODS
+def test_a_tensor_that_was_always_empty_is_named(method: str) -> None:
+    with pytest.raises(CalibrationError, match="tensor 'x' was empty in every sample"):
+        _range(method, np.empty((0, 4), np.float32))
+
+
+def test_observers_are_made_for_a_tensor() -> None:
+    assert isinstance(OBSERVERS["min-max"]("x"), MinMaxObserver)
+    assert isinstance(OBSERVERS["entropy"]("x"), EntropyObserver)

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import onnx.defs
+import onnx_ir as ir
+import pytest
+
+from calibration.graphs import LEAST_OPSET, open_float_graph
+from calibration.placement import FLOAT_REASONS, FUSED_ACTIVATIONS, PLACEMENTS, Plan, plan_int8
+from tests.calibration import tiny
+
+
+def _plan(path: Path) -> Plan:
+    return plan_int8(open_float_graph(path).graph)
+
+
+def _written(
+    folder: Path, body: str, shapes: Mapping[str, tuple[int, ...]], result: str = "batch,c,h,w"
+) -> Path:
+    signature = f"(float[batch,4,8,8] x) => (float[{result}] y)"
+    return tiny.write(folder / "g.onnx", tiny.graph_text(signature, body), shapes)
+
+
+@pytest.mark.parametrize("op_type", [*PLACEMENTS, *sorted(FUSED_ACTIVATIONS), *FLOAT_REASONS])
+def test_each_operator_of_the_tables_is_a_standard_one(op_type: str) -> None:
+    schema = onnx.defs.get_schema(op_type, LEAST_OPSET)
+    placement = PLACEMENTS.get(op_type)
+    if placement is not None:
+        indices = [*(placement.activations or ()), *([placement.weight.index] if placement.weight else [])]
+        assert all(schema.inputs[index].type_str == "T" for index in indices)
+
+
+def test_a_residual_network_is_int8_between_convolutions(tmp_path: Path) -> None:
+    plan = _plan(tiny.residual_cnn(tmp_path))
+    assert [r.node.name for r in plan.readers] == ["stem", "pool", "branch", "sum", "gap", "flat", "classify"]
+    assert set(plan.sources) == {"images", "r1", "p1", "c2", "r2", "g", "f"}
+    assert plan.skipped == ()
+
+
+def test_nothing_stands_between_a_convolution_and_its_relu(tmp_path: Path) -> None:
+    plan = _plan(tiny.residual_cnn(tmp_path))
+    assert "c1" not in plan.sources
+    assert "s2" not in plan.sources
+    assert "r1" in plan.integer
+
+
+def test_graph_outputs_stay_float(tmp_path: Path) -> None:
+    assert "logits" not in _plan(tiny.residual_cnn(tmp_path)).sources
+
+
+def test_pooling_and_moving_data_share_the_scale_of_what_they_move(tmp_path: Path) -> None:
+    cnn = _plan(tiny.residual_cnn(tmp_path))
+    assert cnn.sources["p1"] == cnn.sources["r1"] == ("r1",)
+    assert cnn.sources["f"] == cnn.sources["g"] == ("g",)
+    assert "p1" not in cnn.observed
+    attention = _plan(tiny.attention(tmp_path))
+    assert attention.sources["kt"] == attention.sources["k4"] == attention.sources["km"] == ("km",)
+
+
+def test_concatenation_gives_all_its_parts_one_scale(tmp_path: Path) -> None:
+    body = """
+        a = Conv(x, w1)  b = Conv(x, w2)  c = Concat<axis=1>(a, b)  d = Conv(c, w3)
+        e = Concat<axis=1>(c, d)  y = Conv(e, w4)
+    """
+    shapes = {"w1": (4, 4, 1, 1), "w2": (4, 4, 1, 1), "w3": (4, 8, 1, 1), "w4": (4, 12, 1, 1)}
+    plan = _plan(_written(tmp_path, body, shapes))
+    for tensor in "abcde":
+        assert plan.sources[tensor] == ("a", "b", "d")
+    assert set(plan.observed) == {"x", "a", "b", "d"}
+
+
+def test_attention_reads_weights_and_activations_in_int8_and_keeps_the_rest_float(tmp_path: Path) -> None:
+    plan = _plan(tiny.attention(tmp_path))
+    both = [r.node.name for r in plan.readers if r.node.op_type == "MatMul" and r.activations == (0, 1)]
+    assert both == ["scores", "context"]
+    float_ops = {"Softmax", "LayerNormalization", "Add", "Mul", "Sub", "Cast"}
+    assert float_ops.isdisjoint(r.node.op_type for r in plan.readers)
+    assert "res" not in plan.sources
+    assert "probabilities" in plan.sources
+
+
+def test_weights_have_the_axis_of_their_output_channels(tmp_path: Path) -> None:
+    body = """
+        a = Conv(x, w1)  b = ConvTranspose(a, w2)  f = Flatten(b)  g = Gemm(f, w3)
+        h = Gemm<transB=1>(g, w4)  y = MatMul(h, w5)
+    """
+    shapes = {"w1": (6, 4, 1, 1), "w2": (6, 2, 1, 1), "w3": (128, 5), "w4": (3, 5), "w5": (3, 2)}
+    plan = _plan(_written(tmp_path, body, shapes, "batch,c"))
+    axes = [r.weight[1] for r in plan.readers if r.weight is not None]
+    assert axes == [0, 1, 1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("body", "shapes", "reason"),
+    [
+        ("v = Mul(w, k)  [n] y = Conv(x, v)", {"w": (4, 4, 1, 1), "k": (1,)}, "its weights are computed"),
+        ("[n] y = MatMul(w, x)", {"w": (8, 8)}, "a constant in a place of an activation"),
+        ('[n] y = Einsum<equation="ncij,ncjk->ncik">(x, x)', {}, "no runtime reads a quantised Einsum"),
+        ("i = Cast<to=6>(x)  [n] p = MatMul(i, i)  y = Cast<to=1>(p)", {}, "does not compute on float32"),
+    ],
+)
+def test_a_multiplying_operator_that_stays_float_says_why(
+    tmp_path: Path, body: str, shapes: dict[str, tuple[int, ...]], reason: str
+) -> None:
+    [(name, said)] = _plan(_written(tmp_path, body, shapes)).skipped
+    assert name == "n"
+    assert reason in said
+
+
+def test_operators_of_other_domains_are_left_alone() -> None:
+    x = ir.Value(name="x", type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape([1, 4]))
+    node = ir.node("MatMul", [x, x], domain="custom", name="n")
+    assert plan_int8(ir.Graph([x], node.outputs, nodes=[node], opset_imports={"": 22})).readers == ()
