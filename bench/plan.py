@@ -47,6 +47,7 @@ class BenchPlan:
     frameworks: names; none given means the model's first.
     weights:   a file or folder for the zoo's builders; None means seeded weights.
     feeds:     an .npz file of inputs for the user's own graphs; None means synthetic ones.
+    data:      the user's own samples for models of the zoo; None means the zoo's.
     evaluation_samples: how many samples agreement with FP32 is judged on; 0 leaves it out.
     allow_emulation: a session that did not execute what was asked for is measured all the same.
     """
@@ -62,6 +63,7 @@ class BenchPlan:
     boundary: Boundary = Boundary.DEVICE
     weights: Path | None = None
     feeds: Path | None = None
+    data: Path | None = None
     calibration: CalibrationPlan = field(default_factory=CalibrationPlan)
     evaluation_samples: int = 64
     seed: int = 0
@@ -72,10 +74,12 @@ class BenchPlan:
     def __post_init__(self) -> None:
         if self.scenario != SINGLE_STREAM:
             raise UsageError(
-                f"scenario {self.scenario!r} is not measured yet: only {SINGLE_STREAM!r} is; leave --scenario out"
+                f"--scenario {self.scenario} is not measured yet, only {SINGLE_STREAM}; leave --scenario out"
             )
         if not self.models:
-            raise UsageError("no model given; name one with --model NAME or --model FILE.onnx (`bench list models`)")
+            raise UsageError(
+                "no model given; name one with --model NAME or --model FILE.onnx (`bench list models`)"
+            )
 
     def subjects(self) -> tuple[tuple[str, str | None], ...]:
         """Pairs of a model and a framework (None: the model's first), each met once."""
@@ -84,7 +88,9 @@ class BenchPlan:
     def cells(self) -> tuple[Cell, ...]:
         """The cells of every subject, ordered so that a graph is built and opened once."""
         batches = self.batch_sizes or (None,)
-        return tuple(dict.fromkeys(Cell(*values) for values in product(self.precisions, self.devices, batches)))
+        return tuple(
+            dict.fromkeys(Cell(*values) for values in product(self.precisions, self.devices, batches))
+        )
 
     @property
     def size(self) -> int:

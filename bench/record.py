@@ -6,16 +6,17 @@ Schema versions
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from runtime.errors import StoreError, UsageError
 from runtime.files import replacing_file
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
 
 Share = float
 """A share of a whole, 0 to 1."""
@@ -114,10 +115,10 @@ class ExecutedRecord(_Part):
 
 
 class BuildRecord(_Part):
-    """Opening the graph on the backend: what it took, and the process's peak memory while it did."""
+    """Opening the graph on the backend: what it took in time and, at the highest, in resident memory."""
 
     seconds: float
-    peak_rss_bytes: int
+    peak_rss_bytes: int = Field(description="above what the process held before")
 
 
 class OptionsRecord(_Part):
@@ -193,17 +194,18 @@ def to_json(record: Record) -> str:
     """The document, indented, with the raw samples on one line at its end."""
     document = record.model_dump(mode="json")
     samples = json.dumps(document.pop("samples_ns"), separators=(",", ":"))
-    return f'{json.dumps(document, indent=2).removesuffix("\n}")},\n  "samples_ns": {samples}\n}}\n'
+    head = json.dumps(document, indent=2).removesuffix("\n}")
+    return f'{head},\n  "samples_ns": {samples}\n}}\n'
 
 
 def save(record: Record, folder: Path) -> Path:
     """Write a record into `folder` under a name of its own; never over another; raises StoreError."""
-    stamp = record.recorded_at.replace(":", "").replace("-", "")
-    parts = (record.title, record.framework, record.precision, record.backend, record.device, stamp)
-    stem = "_".join(part.replace("/", "-").replace(":", "") for part in parts)
-    path = folder / f"{stem}_b{record.batch_size}_{record.boundary}.json"
+    text = to_json(record).encode()
+    cell = (record.title, record.framework, record.precision, record.backend, record.device)
+    parts = (*cell, f"b{record.batch_size}", record.boundary, hashlib.sha256(text).hexdigest()[:8])
+    path = folder / f"{'_'.join(part.replace('/', '-').replace(':', '') for part in parts)}.json"
     with replacing_file(path) as temporary:
-        temporary.write_text(to_json(record), encoding="utf-8")
+        temporary.write_bytes(text)
     return path
 
 

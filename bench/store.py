@@ -92,9 +92,13 @@ class Entry:
         entry = manifest.graphs.get(name) if manifest else None
         if entry is None or entry.parent_sha256 != parent_sha256:
             return None
-        damaged = [file for file, digest in entry.files.items() if not _has_digest(self.folder / file, digest)]
+        damaged = [
+            file for file, digest in entry.files.items() if not _has_digest(self.folder / file, digest)
+        ]
         if damaged and warn:
-            self._notices.warn(f"{self.folder / damaged[0]} is not what was stored (digest differs); rebuilding it")
+            self._notices.warn(
+                f"{self.folder / damaged[0]} is not what was stored (digest differs); rebuilding it"
+            )
         return None if damaged else StoredGraph(self.folder / f"{name}.onnx", entry)
 
     def _build(self, name: str, build: Build) -> StoredGraph:

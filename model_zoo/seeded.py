@@ -33,7 +33,8 @@ def seeded_normal(name: str, shape: Sequence[int], seed: int = 0) -> NDArray[np.
     def normal(words: NDArray[np.uint64]) -> NDArray[np.float32]:
         pairs = (words & _PAIRS) + ((words >> np.uint64(16)) & _PAIRS)
         sums = ((pairs + (pairs >> np.uint64(32))) & _SUM_BITS).astype(np.int32)
-        return (sums - _SUM_MEAN).astype(np.float32) * scale
+        values: NDArray[np.float32] = (sums - _SUM_MEAN).astype(np.float32) * scale
+        return values
 
     return _filled(name, shape, seed, normal)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Iterator
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from runtime.backend import Boundary, Device, Executed, Query, SessionOptions
 from runtime.costs import node_macs
 from runtime.errors import FeedError, UnavailableError, UnsupportedError, unknown_name
 from runtime.graphs import input_specs, load, output_specs
+from runtime.origins import Kernel, trace_back
 from runtime.session import CheckedSession
 from runtime.tensors import Array, Feed, open_dimensions
 
@@ -21,6 +23,12 @@ EVIDENCE = "openvino's execution graph"
 
 _TYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16", "u8": "int8", "i8": "int8"}
 """OpenVINO's names of a kernel's precision as NumPy's; a u8 kernel is INT8 arithmetic."""
+
+_MULTIPLYING = frozenset(
+    {"Convolution", "Deconvolution", "FullyConnected", "MatMul", "MHA", "ScaledDotProductAttention"}
+    | {"LSTMSequence", "GRUSequence", "RNNSequence", "RNNSeq", "LSTMCell", "GRUCell", "RNNCell"}
+)
+"""Layer types of the execution graph that multiply and accumulate."""
 
 _HINTS = ((ir.DataType.BFLOAT16, "bf16", "BF16"), (ir.DataType.FLOAT16, "f16", "FP16"))
 """Type in the file, the hint that keeps it, and what the device calls the ability."""
@@ -91,7 +99,9 @@ class OpenVINOSession(CheckedSession):
 
     def _place(self, feed: Feed, boundary: Boundary) -> Query:
         request = self._compiled_for(feed).create_infer_request()
-        return _HostQuery(request, feed) if boundary is Boundary.HOST else _DeviceQuery(request, feed)
+        names = tuple(spec.name for spec in self.outputs)  # OpenVINO calls some of them otherwise
+        place = _HostQuery if boundary is Boundary.HOST else _DeviceQuery
+        return place(request, feed, names)
 
     def _first_run(self, query: Query, feed: Feed) -> None:
         try:
@@ -127,50 +137,55 @@ class OpenVINOSession(CheckedSession):
 
     def _attest(self, feed: Feed) -> Executed:
         macs = node_macs(self._model, open_dimensions(self.inputs, feed))
-        ran: dict[str, Ran] = {}
-        for operation in self._compiled_for(feed).get_runtime_model().get_ordered_ops():
-            facts = operation.get_rt_info()
-            precision = _text(facts, "runtimePrecision")
-            for name in _text(facts, "originalLayersNames").split(","):
-                if name in macs:
-                    ran.setdefault(name, Ran(_TYPES.get(precision, precision)))
-        return attest(macs, ran, Circumstances(EVIDENCE))
+        kernels = _multiplying_kernels(self._compiled_for(feed).get_runtime_model())
+        return attest(macs, trace_back(kernels, self._model.graph, macs), Circumstances(EVIDENCE))
 
 
 class _DeviceQuery:
     """Tensors of the request stay where they are; nothing is allocated or copied in a run."""
 
-    def __init__(self, request: Any, feed: Feed) -> None:
+    def __init__(self, request: Any, feed: Feed, names: tuple[str, ...]) -> None:
         for name, array in feed.items():
             request.get_tensor(name).data[...] = array
         self._request = request
-        self._start, self._wait = request.start_async, request.wait
+        self._names = names
+        # NOTE: half the overhead of start_async and wait (9 against 19 us)
+        self._call = partial(request.infer, share_inputs=True, share_outputs=True)
 
     def run(self) -> None:
-        self._start(share_inputs=True)
-        self._wait()
+        self._call()
 
     def outputs(self) -> dict[str, Array]:
         return {
-            output.get_any_name(): np.array(self._request.get_tensor(output).data)
-            for output in self._request.model_outputs
+            name: np.array(self._request.get_output_tensor(port).data)
+            for port, name in enumerate(self._names)
         }
 
 
 class _HostQuery:
     """From NumPy arrays to NumPy arrays."""
 
-    def __init__(self, request: Any, feed: Feed) -> None:
+    def __init__(self, request: Any, feed: Feed, names: tuple[str, ...]) -> None:
         self._request = request
         self._feed = dict(feed)
-        self._results: dict[str, Array] = {}
+        self._names = names
+        self._results: tuple[Array, ...] = ()
 
     def run(self) -> None:
         results = self._request.infer(self._feed, share_inputs=False, share_outputs=False)
-        self._results = {output.get_any_name(): array for output, array in results.items()}
+        self._results = tuple(results.values())
 
     def outputs(self) -> dict[str, Array]:
-        return self._results
+        return dict(zip(self._names, self._results, strict=True))
+
+
+def _multiplying_kernels(execution_graph: Any) -> Iterator[Kernel]:
+    for operation in execution_graph.get_ordered_ops():
+        facts = operation.get_rt_info()
+        if _text(facts, "layerType") in _MULTIPLYING:
+            precision = _text(facts, "runtimePrecision")
+            names = (operation.get_friendly_name(), *_text(facts, "originalLayersNames").split(","))
+            yield Kernel(names, Ran(_TYPES.get(precision, precision)))
 
 
 @cache

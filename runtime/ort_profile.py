@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime import origins
 from runtime.attestation import UNSEEN, Ran
 
 EVIDENCE = "onnxruntime's profile of the first query"
@@ -38,20 +39,11 @@ def read_kernels(profile: Path) -> tuple[Kernel, ...]:
     return tuple(_kernels(json.loads(profile.read_text(encoding="utf-8"))))
 
 
-def where_nodes_ran(kernels: Iterable[Kernel], nodes: Iterable[str], provider: str) -> dict[str, Ran]:
-    """What became of the multiplying `nodes` of a graph.
-
-    A kernel made from several nodes carries the name of its multiplying one with something behind it
-    ("conv1_token_12", "query/MatMulAddFusion"), so names are matched by their longest beginning.
-    """
-    left = set(nodes)
-    ran = {}
+def multiplying_kernels(kernels: Iterable[Kernel], provider: str) -> Iterator[origins.Kernel]:
+    """Those that multiply and accumulate, as origins.trace_back takes them."""
     for kernel in kernels:
-        node = _origin(kernel.name, left) if kernel.multiplies else None
-        if node is not None:
-            left.remove(node)
-            ran[node] = Ran(kernel.type, kernel.provider == provider)
-    return ran
+        if kernel.multiplies:
+            yield origins.Kernel((kernel.name,), Ran(kernel.type, kernel.provider == provider))
 
 
 def _kernels(events: list[dict[str, object]]) -> Iterator[Kernel]:
@@ -72,12 +64,3 @@ def _type(inputs: list[dict[str, object]]) -> str:
     if "int8" in types:
         return "int8"
     return types[0] if types else UNSEEN
-
-
-def _origin(kernel: str, nodes: Iterable[str]) -> str | None:
-    matches = (node for node in nodes if kernel == node or _continues(kernel, node))
-    return max(matches, key=len, default=None)
-
-
-def _continues(kernel: str, node: str) -> bool:
-    return kernel.startswith(node) and not kernel[len(node)].isalnum()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
+from onnx_ir.passes.common import ShapeInferencePass
 
 from runtime.attestation import Circumstances, Ran, attest
 from runtime.backend import Boundary, Device, Executed, Query, SessionOptions
@@ -63,7 +64,7 @@ class ReferenceSession(CheckedSession):
         return _ReferenceQuery(self._evaluator, dict(feed))
 
     def executed(self) -> Executed:
-        ran = {node: Ran(dtype) for node, dtype in _computing_types(self._model.graph)}
+        ran = {node: Ran(dtype) for node, dtype in _computing_types(self._model)}
         evidence = "types of the graph's tensors; the evaluator rewrites nothing"
         return attest(node_macs(self._model, {}), ran, Circumstances(evidence))
 
@@ -90,8 +91,10 @@ class _ReferenceQuery:
         return {name: np.array(array) for name, array in zip(names, self._results, strict=True)}
 
 
-def _computing_types(graph: ir.Graph) -> Iterator[tuple[str, str]]:
-    for node in graph:
+def _computing_types(model: ir.Model) -> Iterator[tuple[str, str]]:
+    typed = model.clone()
+    ShapeInferencePass()(typed)
+    for node in typed.graph:
         types = [value.dtype for value in node.inputs if value is not None and value.dtype is not None]
         if types:
             yield str(node.name), types[0].numpy().name

@@ -63,7 +63,7 @@ def test_a_factor_of_zero_makes_statistics_zero_as_in_caffe(weights: Mapping[str
 
 
 def test_an_npz_under_tensorflows_names_is_read(weights: Mapping[str, Array], tmp_path: Path) -> None:
-    np.savez(tmp_path / "weights.npz", **weights)
+    _save(tmp_path / "weights.npz", weights)
     read = weights_of(RELATIVE, tmp_path / "weights.npz")
     assert set(read) == set(weights)
     for name, array in read.items():
@@ -73,7 +73,7 @@ def test_an_npz_under_tensorflows_names_is_read(weights: Mapping[str, Array], tm
 def test_weights_without_the_bias_of_conv1_will_do(weights: Mapping[str, Array], tmp_path: Path) -> None:
     """TensorFlow's network has none."""
     unbiased = {name: array for name, array in weights.items() if name in RELATIVE.shapes()}
-    np.savez(tmp_path / "weights.npz", **unbiased)
+    _save(tmp_path / "weights.npz", unbiased)
     read = weights_of(RELATIVE, tmp_path / "weights.npz")
     assert set(read) == set(unbiased)
     assert not blobs_of(RELATIVE, read)["conv1"][1].any()
@@ -88,13 +88,13 @@ def test_a_caffemodel_is_read(weights: Mapping[str, Array], tmp_path: Path) -> N
 
 def test_a_missing_tensor_is_named(weights: Mapping[str, Array], tmp_path: Path) -> None:
     partial = {name: array for name, array in weights.items() if name != "bn3b1_branch2c/gamma"}
-    np.savez(tmp_path / "weights.npz", **partial)
+    _save(tmp_path / "weights.npz", partial)
     with pytest.raises(UsageError, match="bn3b1_branch2c/gamma"):
         weights_of(RELATIVE, tmp_path / "weights.npz")
 
 
 def test_weights_of_another_size_are_refused(weights: Mapping[str, Array], tmp_path: Path) -> None:
-    np.savez(tmp_path / "weights.npz", **weights)
+    _save(tmp_path / "weights.npz", weights)
     with pytest.raises(UsageError, match="fc1000/"):
         weights_of(replace(RELATIVE, classes=11), tmp_path / "weights.npz")
 
@@ -104,3 +104,23 @@ def test_a_caffemodel_of_another_network_is_refused(weights: Mapping[str, Array]
     deeper = replace(RELATIVE, depths=(2, 2, 1, 1))
     with pytest.raises(UsageError, match="res2b_branch2a"):
         weights_of(deeper, tmp_path / "relative.caffemodel")
+
+
+def test_a_tensorflow_checkpoint_is_read(weights: Mapping[str, Array], tmp_path: Path) -> None:
+    """As TensorFlow 1's savers and ours name variables."""
+    import tensorflow as tf
+
+    tf.raw_ops.SaveV2(
+        prefix=str(tmp_path / "model.ckpt"),
+        tensor_names=list(weights),
+        shape_and_slices=[""] * len(weights),
+        tensors=list(weights.values()),
+    )
+    read = weights_of(RELATIVE, tmp_path / "model.ckpt")
+    assert set(read) == set(weights)
+    for name, array in read.items():
+        np.testing.assert_array_equal(array, weights[name])
+
+
+def _save(path: Path, weights: Mapping[str, Array]) -> None:
+    np.savez(path, allow_pickle=False, **dict(weights))

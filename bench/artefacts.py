@@ -1,0 +1,186 @@
+"""The graphs of one subject: taken from the store, or exported and converted into it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+
+import calibration
+from bench.environment import package_versions
+from bench.feeds import available, fixed_batch
+from bench.manifest import GraphEntry, TensorFacts
+from bench.plan import CalibrationPlan
+from bench.progress import Display
+from bench.record import CalibrationFacts
+from bench.store import Entry, StoredGraph, digest_of
+from bench.subject import Subject
+from calibration.precision import Precision
+from model_zoo.samples import LazyFeeds
+from model_zoo.spec import FeedSource, Split
+from runtime.errors import ExportError
+from runtime.tensors import Feed, TensorSpec
+
+PARITY_FEEDS = 2
+"""Real samples an export is checked on; exporters.export adds a random one."""
+
+_CONVERSION_TOOLS = ("ml-dtypes", "numpy", "onnx", "onnx-ir", "onnxscript")
+_RANGE_TOOLS = ("onnxruntime", "onnxruntime-gpu")
+"""The runtime that computes the activations which the ranges are found on."""
+
+
+class Artefacts:
+    """A subject's graph files at each precision."""
+
+    def __init__(self, subject: Subject, root: Path, plan: CalibrationPlan, display: Display) -> None:
+        self.subject = subject
+        self._plan = plan
+        self._display = display
+        self._entry = Entry(root, subject.identity, display)
+
+    @cached_property
+    def fp32(self) -> StoredGraph:
+        """The FP32 graph; raises what an export raises."""
+        ready = self.subject.ready.get(Precision.FP32)
+        return ready if ready is not None else self._entry.ensure("fp32", self._export)
+
+    @cached_property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        return tuple(TensorSpec(spec.name, spec.dtype, spec.shape) for spec in self.fp32.entry.inputs)
+
+    @cached_property
+    def feeds(self) -> FeedSource:
+        feeds = self.subject.feeds(self.inputs)
+        if isinstance(feeds, LazyFeeds):
+            feeds.prepare(self._display)  # a download is shown once, here
+        return feeds
+
+    @cached_property
+    def _calibration_samples(self) -> int:
+        return available(self.feeds, Split.CALIBRATION, self._plan.samples)
+
+    def at(self, precision: Precision) -> StoredGraph:
+        """The graph at `precision`; raises CalibrationError and what a conversion raises."""
+        if precision is Precision.FP32:
+            return self.fp32
+        if precision in self.subject.ready:
+            return self.subject.ready[precision]
+        provenance = self._provenance(precision)
+        name = f"{precision}-{digest_of(provenance)[:12]}"
+
+        def build(out: Path) -> GraphEntry:
+            return self._convert(precision, provenance, out)
+
+        return self._entry.ensure(name, build, parent_sha256=self.fp32.entry.sha256)
+
+    def _export(self, out: Path) -> GraphEntry:
+        from exporters.export import export
+
+        if self.subject.source is None:
+            raise ExportError(f"{self.subject.title} has no FP32 graph and no source to export it from")
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own notes drown ours
+        began = time.perf_counter()
+        with self._display.step(f"exporting {self.subject.title} to ONNX"):
+            source = self.subject.source()
+            feeds = self.subject.feeds(source.inputs)
+            export(source, out, islice(feeds.batches(1, Split.EVALUATION), PARITY_FEEDS), self._display)
+        return _entry(out, Precision.FP32, time.perf_counter() - began)
+
+    def _convert(self, precision: Precision, provenance: Mapping[str, str], out: Path) -> GraphEntry:
+        from calibration.collect import calibrate
+        from calibration.write import write_precision
+
+        began = time.perf_counter()
+        with self._display.step(f"writing {self.subject.title} at {precision}"):
+            ranges, facts = None, None
+            if precision is Precision.INT8:
+                ranges = calibrate(
+                    self.fp32.path, self._calibration_feeds(), self._plan.method, self._display
+                )
+                facts = self._calibration_facts()
+            report = write_precision(self.fp32.path, precision, out, ranges)
+        if report.skipped:
+            node, reason = report.skipped[0]
+            self._display.note(
+                f"{len(report.skipped)} of {len(report.skipped) + len(report.converted)} nodes stay in fp32:"
+                f" {node}: {reason}{', ...' if len(report.skipped) > 1 else ''}"
+            )
+        return _entry(out, precision, time.perf_counter() - began).model_copy(
+            update={
+                "parent_sha256": self.fp32.entry.sha256,
+                # Q/DQ and casts are no work of the network: both counts are the FP32 graph's.
+                "macs": self.fp32.entry.macs,
+                "parameters": self.fp32.entry.parameters,
+                "calibration": facts,
+                "provenance": dict(provenance),
+            }
+        )
+
+    def _provenance(self, precision: Precision) -> dict[str, str]:
+        tools = _CONVERSION_TOOLS + (_RANGE_TOOLS if precision is Precision.INT8 else ())
+        facts = {"code": _code_digest(), **{f"tool {n}": v for n, v in package_versions(tools).items()}}
+        if precision is Precision.INT8:
+            facts |= {
+                "method": self._plan.method,
+                "samples": str(self._calibration_samples),
+                "feeds": self.feeds.digest,
+            }
+        return facts
+
+    def _calibration_feeds(self) -> Iterable[Feed]:
+        size = fixed_batch(self.inputs) or 1
+        return _Sized(self.feeds.batches(size, Split.CALIBRATION), -(-self._calibration_samples // size))
+
+    def _calibration_facts(self) -> CalibrationFacts:
+        return CalibrationFacts(
+            method=self._plan.method,
+            samples=self._calibration_samples,
+            feeds=self.feeds.origin,
+            feeds_digest=self.feeds.digest,
+            synthetic=self.feeds.synthetic,
+        )
+
+
+class _Sized:
+    """The first `count` feeds of a stream, with a length, so that progress can tell how far it is."""
+
+    def __init__(self, feeds: Iterator[Feed], count: int) -> None:
+        self._feeds = feeds
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Feed]:
+        return islice(self._feeds, self._count)
+
+
+def _entry(path: Path, precision: Precision, seconds: float) -> GraphEntry:
+    from runtime import graphs
+
+    facts = graphs.inspect(path)
+    return GraphEntry(
+        precision=precision,
+        sha256=facts.sha256,
+        parent_sha256=None,
+        opset=facts.opset,
+        macs=facts.macs,
+        parameters=facts.parameters,
+        inputs=tuple(map(TensorFacts.from_spec, facts.inputs)),
+        outputs=tuple(map(TensorFacts.from_spec, facts.outputs)),
+        calibration=None,
+        build_seconds=seconds,
+        provenance={},
+    )
+
+
+def _code_digest() -> str:
+    """SHA-256 over the source of `calibration`, whose every change may change the bytes it writes."""
+    total = hashlib.sha256()
+    for path in sorted(Path(*calibration.__path__).rglob("*.py")):
+        total.update(f"{path.name}\n".encode() + path.read_bytes())
+    return total.hexdigest()

@@ -1,0 +1,102 @@
+"""Whether a session executed what was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from bench.advice import Kind, Warned
+from calibration.precision import Precision
+from runtime.attestation import UNSEEN
+from runtime.backend import Executed
+from runtime.errors import CheckFailed
+
+MIN_INTEGER_SHARE = 0.5
+"""Below this an INT8 run is a float run: the activations' own products of attention (not quantised
+by every recipe) are under a tenth of BERT's multiply-accumulates, pads and heads far less."""
+
+NAMED_SHARE = 0.01
+"""A wider float below this share changes no figure that is shown."""
+
+MAX_UNSEEN = 0.01
+"""As for NAMED_SHARE; beyond it nobody knows what was measured."""
+
+ALL = 1.0 - 1e-9
+"""A share that is the whole, but for rounding of sums."""
+
+_INTEGER_TYPES = frozenset({"int8", "uint8"})
+_WIDER = {Precision.FP16: "float32", Precision.BF16: "float32"}
+"""What a low-precision float may be executed as without losing accuracy; named, not refused."""
+
+
+def attest(
+    executed: Executed, precision: Precision, device: str, *, allow_emulation: bool
+) -> tuple[Warned, ...]:
+    """Warnings on what ran; raises CheckFailed where it is not what was asked for, unless allowed."""
+    severe = tuple(_severe(executed, precision, device))
+    if severe and not allow_emulation:
+        raise CheckFailed(
+            f"{precision} on {device} was not executed as asked: {'; '.join(each.message for each in severe)}"
+            f" (seen in: {executed.evidence}); --allow-emulation measures it all the same"
+        )
+    return severe + tuple(_mild(executed, precision))
+
+
+def _severe(executed: Executed, precision: Precision, device: str) -> Iterator[Warned]:
+    types = executed.macs_by_type
+    unseen = types.get(UNSEEN, 0.0)
+    elsewhere = 1 - executed.on_device_macs - unseen if types else 0.0
+    if executed.fallback_nodes or elsewhere > 1 - ALL:
+        yield Warned(Kind.FALLBACK, _fallback(executed.fallback_nodes, elsewhere, device))
+    if _undecided(types, precision):
+        yield Warned(Kind.UNSEEN, f"the backend cannot tell how {unseen:.1%} of the multiply-accumulates ran")
+    elif types:
+        yield from _wrong_type(types, precision, unseen)
+
+
+def _undecided(types: Mapping[str, float], precision: Precision) -> bool:
+    """Whether what the backend did not see could turn the verdict."""
+    decided = precision is Precision.INT8 and _integer_share(types) >= MIN_INTEGER_SHARE
+    return not decided and types.get(UNSEEN, 0.0) > MAX_UNSEEN
+
+
+def _wrong_type(types: Mapping[str, float], precision: Precision, unseen: float) -> Iterator[Warned]:
+    if precision is Precision.INT8 and _integer_share(types) < MIN_INTEGER_SHARE:
+        yield Warned(Kind.EMULATED, f"INT8 is emulated: the multiply-accumulates ran as {_shares(types)}")
+    if precision is Precision.FP32 and types.get("float32", 0.0) + unseen < ALL:
+        yield Warned(Kind.OTHER_TYPE, f"an FP32 run executed as {_shares(types)}")
+    wider = _WIDER.get(precision)
+    if wider and types.get(precision.kernel_type, 0.0) + types.get(wider, 0.0) + unseen < ALL:
+        yield Warned(Kind.OTHER_TYPE, f"{precision.upper()} executed as {_shares(types)}")
+
+
+def _mild(executed: Executed, precision: Precision) -> Iterator[Warned]:
+    types = executed.macs_by_type
+    if not types:
+        yield Warned(Kind.NOTHING_COMPUTED, "the backend reports no multiply-accumulates")
+    if types.get(UNSEEN, 0.0) > 0 and not _undecided(types, precision):
+        yield Warned(
+            Kind.UNSEEN, f"the backend cannot tell how {types[UNSEEN]:.2%} of the multiply-accumulates ran"
+        )
+    wider = _WIDER.get(precision)
+    if wider and types.get(wider, 0.0) > NAMED_SHARE:
+        yield Warned(
+            Kind.OTHER_TYPE,
+            f"{precision.upper()} file, but {types[wider]:.0%} of the multiply-accumulates ran as {wider}",
+        )
+    if precision is Precision.INT8 and MIN_INTEGER_SHARE <= _integer_share(types) < 0.9:
+        yield Warned(Kind.OTHER_TYPE, f"INT8 in part: the multiply-accumulates ran as {_shares(types)}")
+
+
+def _fallback(names: Sequence[str], elsewhere: float, device: str) -> str:
+    few = f" ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})" if names else ""
+    share = f"{elsewhere:.1%} of the multiply-accumulates"
+    return f"{len(names)} nodes{few} and {share} ran elsewhere than on {device}"
+
+
+def _integer_share(types: Mapping[str, float]) -> float:
+    return sum(share for name, share in types.items() if name in _INTEGER_TYPES)
+
+
+def _shares(types: Mapping[str, float]) -> str:
+    largest_first = sorted(types.items(), key=lambda pair: -pair[1])
+    return ", ".join(f"{name} {share:.1%}" for name, share in largest_first)

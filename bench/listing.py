@@ -1,0 +1,40 @@
+"""What `bench list` tells, as lines of text; each from the one table that everything else reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from model_zoo import catalog
+from runtime.backends import backend_names, get_backend
+from runtime.errors import UnavailableError
+
+
+def model_lines() -> Iterator[str]:
+    """A line a network: name, variant, frameworks, what it is."""
+    for name in sorted(catalog.MODELS):
+        for variant, network in catalog.get_model(name).variants.items():
+            flag = f" --variant {variant}" if variant else ""
+            yield f"{name + flag:<24} {', '.join(network.build):<20} {network.description}"
+
+
+def backend_lines() -> Iterator[str]:
+    """A line a backend: name, and its version or what it lacks."""
+    for name in backend_names():
+        try:
+            backend = get_backend(name)
+        except UnavailableError as error:
+            yield f"{name:<12} not available: {error}"
+            continue
+        reason = backend.unavailable()
+        yield f"{name:<12} {backend.version() if reason is None else f'not available: {reason}'}"
+
+
+def device_lines() -> Iterator[str]:
+    """A line a device of each backend that works."""
+    for name in backend_names():
+        try:
+            devices = get_backend(name).devices()
+        except UnavailableError:
+            continue
+        for device in devices:
+            yield f"{name:<12} {device.name:<10} {device.description}"

@@ -1,0 +1,148 @@
+"""From a plan to records: graph, session, attestation, agreement, measurement, cell by cell."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from bench.artefacts import Artefacts
+from bench.attestation import attest
+from bench.environment import LoadMark, PeakMemory, environment
+from bench.feeds import check_batch, fixed_batch
+from bench.measure import measure
+from bench.plan import BenchPlan, Cell
+from bench.progress import Display
+from bench.record import AccuracyRecord, BuildRecord, Record
+from bench.recording import Measured, make_record
+from bench.reference import Reference
+from bench.store import StoredGraph
+from bench.subject import find_subject
+from calibration.precision import Precision
+from model_zoo.spec import Split
+from runtime.backend import Backend, Device, Executed, Session, SessionOptions
+from runtime.backends import get_backend
+from runtime.errors import HarnessError, UnavailableError, unknown_name
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What could not be measured, and why; the other cells go on."""
+
+    what: str
+    error: HarnessError
+
+
+def run(plan: BenchPlan, home: Path, display: Display) -> Iterator[Record | Failure]:
+    """Measure every cell of `plan`, yielding each as soon as it is done.
+
+    Raises HarnessError before the first measurement where no cell can work: an unknown name, a
+    broken file, an unavailable backend or device.
+    """
+    backend = _backend(plan.backend)
+    devices = {device.name: device for device in backend.devices()}
+    for name in plan.devices:
+        if name not in devices:
+            raise unknown_name(f"device of {plan.backend}", name, devices)
+    subjects = [find_subject(plan, model, framework) for model, framework in plan.subjects()]
+    for subject in subjects:
+        artefacts = Artefacts(subject, home, plan.calibration, display)
+        yield from _Run(plan, backend, devices, artefacts, display).outcomes()
+
+
+def _backend(name: str) -> Backend:
+    backend = get_backend(name)
+    reason = backend.unavailable()
+    if reason is not None:
+        raise UnavailableError(f"backend {name!r} is not available here: {reason}")
+    return backend
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A graph, and the session it was opened in."""
+
+    graph: StoredGraph
+    session: Session
+    build: BuildRecord
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One subject's share of a plan."""
+
+    plan: BenchPlan
+    backend: Backend
+    devices: dict[str, Device]
+    artefacts: Artefacts
+    display: Display
+
+    def outcomes(self) -> Iterator[Record | Failure]:
+        try:
+            self._check_inputs()
+        except HarnessError as error:
+            yield Failure(self.artefacts.subject.title, error)
+            return
+        with Reference(self.backend, self.artefacts, self.plan, self.display) as reference:
+            for (precision, device), cells in groupby(
+                self.plan.cells(), lambda cell: (cell.precision, cell.device)
+            ):
+                try:
+                    yield from self._session(precision, device, tuple(cells), reference)
+                except HarnessError as error:
+                    yield Failure(f"{self.artefacts.subject.title} {precision} on {device}", error)
+
+    def _check_inputs(self) -> None:
+        """Export the FP32 graph and take one feed, so that what stops every cell is said once."""
+        for size in self.plan.batch_sizes:
+            check_batch(self.artefacts.inputs, size)
+        next(self.artefacts.feeds.batches(self._batch_size(None), Split.EVALUATION))
+
+    def _batch_size(self, asked: int | None) -> int:
+        return asked or fixed_batch(self.artefacts.inputs) or 1
+
+    def _session(
+        self, precision: Precision, device: str, cells: Sequence[Cell], reference: Reference
+    ) -> Iterator[Record]:
+        graph = self.artefacts.at(precision)
+        memory = PeakMemory()
+        began = time.perf_counter()
+        with self.backend.open(graph.path, device, SessionOptions(threads=self.plan.threads)) as session:
+            build = BuildRecord(seconds=time.perf_counter() - began, peak_rss_bytes=memory.rise_bytes())
+            for cell in cells:
+                yield self._measured(_Opened(graph, session, build), cell, reference)
+
+    def _measured(self, opened: _Opened, cell: Cell, reference: Reference) -> Record:
+        batch_size = self._batch_size(cell.batch_size)
+        feed = next(self.artefacts.feeds.batches(batch_size, Split.EVALUATION))
+        query = opened.session.bind(feed, self.plan.boundary)
+        executed = opened.session.executed()
+        warned = attest(executed, cell.precision, cell.device, allow_emulation=self.plan.allow_emulation)
+        accuracy = self._accuracy(opened, executed, cell, batch_size, reference)
+        self.display.note(f"measuring {self.artefacts.subject.title} {cell}")
+        before, mark = environment(), LoadMark.now()
+        samples = measure(query.run, self.plan.limits)
+        measured = Measured(
+            cell=cell,
+            batch_size=batch_size,
+            graph=opened.graph,
+            build=opened.build,
+            executed=executed,
+            attested=warned,
+            accuracy=accuracy,
+            environment=before,
+            others=LoadMark.now().others_since(mark),
+            samples=samples,
+        )
+        return make_record(self.plan, self.backend, self.devices[cell.device], self.artefacts, measured)
+
+    def _accuracy(
+        self, opened: _Opened, executed: Executed, cell: Cell, batch_size: int, reference: Reference
+    ) -> AccuracyRecord | None:
+        """None for FP32 itself, when not asked for, and for a backend that computes nothing."""
+        computed = bool(executed.macs_by_type) or opened.graph.entry.macs == 0
+        if cell.precision is Precision.FP32 or not self.plan.evaluation_samples or not computed:
+            return None
+        return reference.judge(opened.session, cell.device, batch_size)

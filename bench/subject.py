@@ -1,0 +1,241 @@
+"""What is measured: a model of the zoo, a graph of the user's, or a bundle, seen alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.environment import package_version
+from bench.feeds import SyntheticFeeds, read_npz
+from bench.manifest import MANIFEST, GraphEntry, Manifest, TensorFacts, read_manifest
+from bench.plan import BenchPlan
+from bench.store import Identity, StoredGraph
+from calibration.precision import Precision
+from model_zoo import catalog
+from model_zoo.samples import LazyFeeds
+from model_zoo.spec import FeedSource, ModelSpec, Task, Variant
+from runtime.errors import StoreError, UsageError, unknown_name
+from runtime.files import sha256_of_file
+from runtime.tensors import TensorSpec
+
+if TYPE_CHECKING:
+    from exporters.source import Source
+
+_COMMON_TOOLS = ("numpy", "onnx", "onnx-ir", "onnxscript", "protobuf")
+EXPORT_TOOLS: Mapping[str, tuple[str, ...]] = {
+    "tensorflow": ("tensorflow", "tensorflow-cpu", "tf2onnx", *_COMMON_TOOLS),
+    "caffe": _COMMON_TOOLS,
+}
+"""Packages whose versions may change the bytes of an export, by framework."""
+
+ZOO_SOURCE = "zoo_source"
+"""Name of the identity's fact that only models of the zoo have: the digest of its code."""
+
+SEEDED = "seeded"
+"""What the identity says of weights that are no file's."""
+
+FeedMaker = Callable[[tuple[TensorSpec, ...]], FeedSource]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One network.
+
+    source: makes the source model, for an export; None where `ready` holds the FP32 graph.
+    ready:  graphs that are there already, by precision.
+    feeds:  from the FP32 graph's input specs to the samples.
+    """
+
+    identity: Identity
+    task: Task | None
+    source: Callable[[], Source] | None
+    feeds: FeedMaker
+    ready: Mapping[Precision, StoredGraph] = field(default_factory=dict)
+    weights_sha256: str | None = None
+
+    @property
+    def title(self) -> str:
+        """Name, variant and framework, as shown while working."""
+        name = "-".join(filter(None, (self.identity.model, self.identity.variant)))
+        return f"{name} ({self.identity.framework})"
+
+
+def find_subject(plan: BenchPlan, model: str, framework: str | None) -> Subject:
+    """The subject behind one value of --model; raises UsageError, StoreError or GraphError."""
+    path = Path(model)
+    if path.is_dir() and (path / MANIFEST).exists():
+        return _bundle_subject(path, plan)
+    if path.suffix == ".onnx" or path.is_file() or len(path.parts) > 1:
+        return _file_subject(path, plan)
+    if plan.feeds is not None:
+        raise UsageError(
+            f"--feeds {plan.feeds} is for graphs of your own; {model!r} of the zoo has its own feeds"
+        )
+    return _zoo_subject(plan, model, framework)
+
+
+def _zoo_subject(plan: BenchPlan, model: str, framework: str | None) -> Subject:
+    spec = catalog.get_model(model)
+    network = catalog.get_variant(spec, plan.variant)
+    weights = plan.weights
+    chosen = framework if framework is not None else next(iter(network.build))
+    if chosen not in network.build:
+        raise unknown_name(f"framework of {model}", chosen, network.build)
+    digest = weights_digest(weights) if weights else None
+    facts = {
+        ZOO_SOURCE: catalog.source_digest(),
+        "weights": digest or SEEDED,
+        **{
+            f"tool {name}": version
+            for name in EXPORT_TOOLS.get(chosen, ())
+            if (version := package_version(name))
+        },
+    }
+    return Subject(
+        identity=Identity(model, plan.variant, chosen, facts),
+        task=spec.task,
+        source=lambda: network.build[chosen](weights),
+        feeds=_zoo_feeds(network, chosen, plan.data),
+        weights_sha256=digest,
+    )
+
+
+def weights_digest(weights: Path) -> str:
+    """SHA-256 over a weights file, a checkpoint's files, or a folder; raises UsageError if there is none."""
+    files = _weight_files(weights)
+    if not files:
+        raise UsageError(
+            f"--weights {weights}: no such file, folder or checkpoint prefix; give an existing one"
+        )
+    if len(files) == 1:
+        return sha256_of_file(files[0])
+    import hashlib
+
+    total = hashlib.sha256()
+    for file in files:
+        total.update(f"{file.name} {sha256_of_file(file)}\n".encode())
+    return total.hexdigest()
+
+
+def _weight_files(weights: Path) -> list[Path]:
+    if weights.is_file() and weights.suffix != ".index":
+        return [weights]
+    if weights.is_dir():
+        return sorted(path for path in weights.rglob("*") if path.is_file())
+    prefix = weights.with_suffix("") if weights.suffix == ".index" else weights
+    return sorted(prefix.parent.glob(f"{prefix.name}.index")) + sorted(
+        prefix.parent.glob(f"{prefix.name}.data-*")
+    )
+
+
+def _refuse_flags(model: Path, given: Mapping[str, object]) -> None:
+    for flag, value in given.items():
+        if value:
+            raise UsageError(f"{flag} is for models of the zoo; {model} is a graph already, leave {flag} out")
+
+
+def _file_subject(path: Path, plan: BenchPlan) -> Subject:
+    from runtime import graphs
+
+    zoo_only = {"--framework": plan.frameworks, "--variant": plan.variant, "--weights": plan.weights}
+    _refuse_flags(path, {**zoo_only, "--data": plan.data})
+    if not path.is_file():
+        raise UsageError(
+            f"--model {path}: no such file; give an ONNX file, a folder of `bench export`,"
+            f" or a name: {', '.join(sorted(catalog.MODELS))}"
+        )
+    facts = graphs.inspect(path)
+    entry = GraphEntry(
+        precision=Precision.FP32,
+        sha256=facts.sha256,
+        parent_sha256=None,
+        opset=facts.opset,
+        macs=facts.macs,
+        parameters=facts.parameters,
+        inputs=tuple(map(TensorFacts.from_spec, facts.inputs)),
+        outputs=tuple(map(TensorFacts.from_spec, facts.outputs)),
+        calibration=None,
+        build_seconds=0.0,
+        provenance={"file": path.name},
+    )
+    return Subject(
+        identity=Identity(path.stem, "", "onnx", {"fp32": facts.sha256}),
+        task=None,
+        source=None,
+        feeds=own_feeds(plan.feeds, plan.seed),
+        ready={Precision.FP32: StoredGraph(path.resolve(), entry)},
+    )
+
+
+def _bundle_subject(folder: Path, plan: BenchPlan) -> Subject:
+    _refuse_flags(
+        folder, {"--framework": plan.frameworks, "--variant": plan.variant, "--weights": plan.weights}
+    )
+    manifest = read_manifest(folder / MANIFEST)
+    if manifest is None or Precision.FP32 not in manifest.graphs:
+        raise UsageError(
+            f"{folder / MANIFEST} is not a manifest of `bench export` with an fp32 graph; export again"
+        )
+    ready = {
+        Precision(entry.precision): StoredGraph(folder.resolve() / f"{name}.onnx", entry)
+        for name, entry in manifest.graphs.items()
+    }
+    for graph in ready.values():
+        _verify(folder, graph.entry)
+    spec = catalog.get_model(manifest.model) if ZOO_SOURCE in manifest.identity else None
+    weights = manifest.identity.get("weights", SEEDED)
+    return Subject(
+        identity=Identity(
+            manifest.model, manifest.variant, manifest.framework, {"fp32": ready[Precision.FP32].entry.sha256}
+        ),
+        task=spec.task if spec else None,
+        source=None,
+        feeds=_bundle_feeds(manifest, spec, plan),
+        ready=ready,
+        weights_sha256=None if weights == SEEDED else weights,
+    )
+
+
+def _bundle_feeds(manifest: Manifest, spec: ModelSpec | None, plan: BenchPlan) -> FeedMaker:
+    if spec is None or plan.feeds is not None:
+        return own_feeds(plan.feeds, plan.seed)
+    return _zoo_feeds(catalog.get_variant(spec, manifest.variant), manifest.framework, plan.data)
+
+
+def _verify(folder: Path, entry: GraphEntry) -> None:
+    for file, digest in entry.files.items():
+        try:
+            found = sha256_of_file(folder / file)
+        except OSError as error:
+            raise StoreError(
+                f"cannot read {folder / file}: {error.strerror or error}; export again"
+            ) from error
+        if found != digest:
+            raise StoreError(
+                f"{folder / file} has digest {found[:12]}, its manifest says {digest[:12]}; export again"
+            )
+
+
+def _zoo_feeds(network: Variant, framework: str, data: Path | None) -> FeedMaker:
+    def feeds(specs: tuple[TensorSpec, ...]) -> FeedSource:
+        found = network.feeds(framework)
+        if data is None:
+            return found
+        if not isinstance(found, LazyFeeds):
+            raise UsageError(
+                f"--data {data}: {network.description} takes no samples from files; leave --data out"
+            )
+        return found.with_data(data)
+
+    return feeds
+
+
+def own_feeds(npz: Path | None, seed: int) -> FeedMaker:
+    """Samples for a graph the zoo does not know: the user's file, or synthetic ones."""
+
+    def feeds(specs: tuple[TensorSpec, ...]) -> FeedSource:
+        return read_npz(npz, specs) if npz is not None else SyntheticFeeds(specs, seed)
+
+    return feeds

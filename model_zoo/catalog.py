@@ -1,0 +1,88 @@
+"""The table of models."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+from model_zoo.spec import ModelSpec, Variant
+from runtime.errors import unknown_name
+
+_DIGESTED_PACKAGES = ("exporters", "model_zoo")
+_DIGESTED_SUFFIXES = frozenset({".npz", ".proto", ".py"})
+
+
+def _resnet50() -> ModelSpec:
+    from model_zoo import resnet50
+
+    return resnet50.SPEC
+
+
+def _resnet101() -> ModelSpec:
+    from model_zoo import resnet101
+
+    return resnet101.SPEC
+
+
+def _bert() -> ModelSpec:
+    from model_zoo import bert
+
+    return bert.SPEC
+
+
+def _bert_base() -> ModelSpec:
+    from model_zoo import bert_base
+
+    return bert_base.SPEC
+
+
+MODELS: dict[str, Callable[[], ModelSpec]] = {
+    "bert": _bert,
+    "bert-base": _bert_base,
+    "resnet101": _resnet101,
+    "resnet50": _resnet50,
+}
+"""Model name to a function that imports its module; nothing heavy is loaded before a network is built."""
+
+
+def get_model(name: str) -> ModelSpec:
+    """The model called `name`; raises UsageError with the nearest names."""
+    if name not in MODELS:
+        raise unknown_name("model", name, MODELS)
+    return MODELS[name]()
+
+
+def get_variant(spec: ModelSpec, variant: str) -> Variant:
+    """A model's network called `variant` ("" is the reference); raises UsageError with the nearest names."""
+    if variant not in spec.variants:
+        named = [name or '""' for name in spec.variants]
+        raise unknown_name(f"variant of {spec.name}", variant, named)
+    return spec.variants[variant]
+
+
+@cache
+def source_digest() -> str:
+    """The digest of the code and data that decide the bytes of an exported model; see digest_of_tree."""
+    return digest_of_tree(Path(__file__).resolve().parent.parent)
+
+
+def digest_of_tree(root: Path) -> str:
+    """SHA-256 over names and contents of the .py, .npz and .proto files of `model_zoo` and `exporters`.
+
+    The store's keys hold it, so that what an edit may have changed is built anew.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(_digested_files(root)):
+        content = (root / name).read_bytes()
+        digest.update(f"{name}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _digested_files(root: Path) -> Iterator[str]:
+    for package in _DIGESTED_PACKAGES:
+        for path in (root / package).rglob("*"):
+            if path.suffix in _DIGESTED_SUFFIXES and path.is_file():
+                yield path.relative_to(root).as_posix()

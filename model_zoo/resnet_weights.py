@@ -1,0 +1,61 @@
+"""Weights of a ResNet: seeded, or out of a file with TensorFlow's or Caffe's names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from model_zoo.resnet import ResNet
+from model_zoo.resnet_blobs import blob_shapes, weights_from
+from model_zoo.resnet_seeded import seeded_weights
+from model_zoo.resnet_statistics import statistics_of
+from runtime.tensors import Array
+
+
+def weights_of(network: ResNet, path: Path | None) -> Mapping[str, Array]:
+    """The tensors of `network.shapes()`, and `conv1/bias` where there is one; seeded if `path` is None.
+
+    A file holds either those names (`conv1/kernel`, ...) or a caffemodel's layers (`conv1`, `bn_conv1`, ...).
+    Weights trained on pixels with another mean than 127.5 are used as they are.
+    Raises UsageError for a file that cannot be read, lacks a tensor, or has one of another shape.
+    """
+    if path is None:
+        return seeded_weights(network, statistics_of(network))
+    from model_zoo.weights import read_weights
+
+    stored = read_weights(path)
+    if _blob_name(network.stem.name, 0) in stored:
+        return _caffe_weights(network, stored)
+    return _tensorflow_weights(network, stored)
+
+
+def _tensorflow_weights(network: ResNet, stored: Mapping[str, Array]) -> Mapping[str, Array]:
+    from model_zoo.weights import take
+
+    bias = f"{network.stem.name}/bias"
+    optional = {bias: (network.width,)} if bias in stored else {}
+    return take(stored, network.shapes() | optional)
+
+
+def _caffe_weights(network: ResNet, stored: Mapping[str, Array]) -> Mapping[str, Array]:
+    from model_zoo.weights import take
+
+    layers = blob_shapes(network)
+    wanted = {
+        _blob_name(layer, index): shape
+        for layer, shapes in layers.items()
+        for index, shape in enumerate(shapes)
+    }
+    blobs = take(stored, wanted)
+    return weights_from(
+        network,
+        {
+            layer: tuple(blobs[_blob_name(layer, index)] for index in range(len(shapes)))
+            for layer, shapes in layers.items()
+        },
+    )
+
+
+def _blob_name(layer: str, index: int) -> str:
+    """What `read_weights` calls a caffemodel's blobs."""
+    return f"{layer}/{index}"

@@ -1,0 +1,115 @@
+"""What ran is either what was asked for, or named, or refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.advice import Kind, Warned
+from bench.attestation import attest
+from calibration.precision import Precision
+from runtime.backend import Executed
+from runtime.errors import CheckFailed
+
+
+def executed(types: dict[str, float], *, on_device: float = 1.0, fallback: tuple[str, ...] = ()) -> Executed:
+    return Executed(on_device, types, fallback, None, "profile of the first query")
+
+
+@pytest.mark.parametrize(
+    ("precision", "types"),
+    [
+        (Precision.FP32, {"float32": 1.0}),
+        (Precision.FP32, {"float32": 0.1 + 0.2 + 0.7}),
+        (Precision.FP16, {"float16": 1.0}),
+        (Precision.BF16, {"bfloat16": 1.0}),
+        (Precision.BF16, {"bfloat16": 0.995, "float32": 0.005}),
+        (Precision.INT8, {"int8": 1.0}),
+        (Precision.INT8, {"uint8": 0.6, "int8": 0.35, "float32": 0.05}),
+    ],
+)
+def test_what_ran_as_asked_gives_no_warning(precision: Precision, types: dict[str, float]) -> None:
+    assert attest(executed(types), precision, "cpu", allow_emulation=False) == ()
+
+
+REFUSED = [
+    (Precision.INT8, executed({"float32": 1.0}), Kind.EMULATED, "INT8 is emulated: .* ran as float32 100.0%"),
+    (Precision.INT8, executed({"float32": 0.51, "int8": 0.49}), Kind.EMULATED, "float32 51.0%, int8 49.0%"),
+    (Precision.FP32, executed({"bfloat16": 1.0}), Kind.OTHER_TYPE, "an FP32 run executed as bfloat16 100.0%"),
+    (Precision.FP32, executed({"float32": 0.9, "tf32": 0.1}), Kind.OTHER_TYPE, "float32 90.0%, tf32 10.0%"),
+    (Precision.FP16, executed({"int8": 1.0}), Kind.OTHER_TYPE, "FP16 executed as int8"),
+    (Precision.BF16, executed({"float16": 1.0}), Kind.OTHER_TYPE, "BF16 executed as float16"),
+    (
+        Precision.FP32,
+        executed({"float32": 1.0}, on_device=0.75, fallback=("a", "b", "c", "d")),
+        Kind.FALLBACK,
+        r"4 nodes \(a, b, c, \.\.\.\) and 25.0% of the multiply-accumulates ran elsewhere than on cpu",
+    ),
+    (
+        Precision.FP32,
+        executed({"float32": 0.98, "unknown": 0.02}, on_device=0.98),
+        Kind.UNSEEN,
+        r"the backend cannot tell how 2.0% of the multiply-accumulates ran",
+    ),
+    (
+        Precision.INT8,
+        executed({"int8": 0.4, "unknown": 0.6}, on_device=0.4),
+        Kind.UNSEEN,
+        r"the backend cannot tell how 60.0% of the multiply-accumulates ran",
+    ),
+    (
+        Precision.FP32,
+        executed({"float32": 0.9, "bfloat16": 0.095, "unknown": 0.005}, on_device=0.995),
+        Kind.OTHER_TYPE,
+        "executed as float32 90.0%, bfloat16 9.5%",
+    ),
+    (
+        Precision.FP32,
+        executed({}, fallback=("softmax",)),
+        Kind.FALLBACK,
+        r"1 nodes \(softmax\) and 0.0% of the multiply-accumulates ran elsewhere",
+    ),
+]
+
+
+@pytest.mark.parametrize(("precision", "ran", "kind", "message"), REFUSED)
+def test_what_ran_otherwise_is_refused_and_measured_only_if_allowed(
+    precision: Precision, ran: Executed, kind: Kind, message: str
+) -> None:
+    with pytest.raises(CheckFailed, match=rf"(?s){message}.*\(seen in: profile of the first query\)"):
+        attest(ran, precision, "cpu", allow_emulation=False)
+    assert kind in {warned.kind for warned in attest(ran, precision, "cpu", allow_emulation=True)}
+
+
+@pytest.mark.parametrize("precision", [Precision.FP16, Precision.BF16])
+def test_a_wider_float_is_named_but_not_refused(precision: Precision) -> None:
+    (warned,) = attest(
+        executed({"float32": 0.99, precision.kernel_type: 0.01}), precision, "cpu", allow_emulation=False
+    )
+    assert warned.kind is Kind.OTHER_TYPE
+    assert warned.message == f"{precision.upper()} file, but 99% of the multiply-accumulates ran as float32"
+
+
+@pytest.mark.parametrize("precision", list(Precision))
+def test_a_little_that_the_backend_did_not_see_is_named_but_not_refused(precision: Precision) -> None:
+    ran = executed({precision.kernel_type: 0.999, "unknown": 0.001}, on_device=0.999)
+    (warned,) = attest(ran, precision, "cpu", allow_emulation=False)
+    assert warned == Warned(Kind.UNSEEN, "the backend cannot tell how 0.10% of the multiply-accumulates ran")
+
+
+def test_what_was_not_seen_cannot_turn_a_decided_int8_run() -> None:
+    ran = executed({"int8": 0.92, "unknown": 0.08}, on_device=0.92)
+    assert [each.kind for each in attest(ran, Precision.INT8, "cpu", allow_emulation=False)] == [Kind.UNSEEN]
+
+
+def test_int8_in_part_is_named() -> None:
+    (warned,) = attest(executed({"int8": 0.8, "float32": 0.2}), Precision.INT8, "cpu", allow_emulation=False)
+    assert warned.message == "INT8 in part: the multiply-accumulates ran as int8 80.0%, float32 20.0%"
+
+
+def test_a_backend_that_computes_nothing_is_named() -> None:
+    (warned,) = attest(executed({}, on_device=0.0), Precision.INT8, "cpu", allow_emulation=False)
+    assert warned.kind is Kind.NOTHING_COMPUTED
+
+
+def test_a_refusal_exits_with_one() -> None:
+    assert CheckFailed.exit_code == 1

@@ -1,0 +1,139 @@
+"""The same cases over every model of the catalog.
+
+The light ones read the description. The heavy ones build each network at full size in each framework, and
+hold it against the counts of MODELS.md, its own feeds and its own task.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model_zoo.catalog import MODELS, get_model, get_variant
+from model_zoo.spec import Split, Variant
+from runtime.tensors import batch_size, check_feed
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network in one framework."""
+
+    model: str
+    variant: str
+    framework: str
+
+    def __str__(self) -> str:
+        return "-".join(filter(None, (self.model, self.variant, self.framework)))
+
+    @property
+    def described(self) -> Variant:
+        return get_variant(get_model(self.model), self.variant)
+
+
+CASES = [
+    Case(model, variant, framework)
+    for model in MODELS
+    for variant, described in get_model(model).variants.items()
+    for framework in described.build
+]
+
+every_model = pytest.mark.parametrize("name", MODELS)
+every_case = pytest.mark.parametrize("case", CASES, ids=str)
+
+
+@every_model
+def test_a_model_bears_the_name_it_is_listed_under(name: str) -> None:
+    spec = get_model(name)
+    assert spec.name == name
+    assert spec.title
+    assert "" in spec.variants
+
+
+@every_model
+def test_its_paper_row_is_one_of_table_i(name: str) -> None:
+    """MODELS.md 1: batch, FLOPs and seconds of the rows that are in the zoo so far."""
+    table = {"resnet50": (32, 2.14e11, 0.029), "bert": (2, 5.39e11, 0.056)}
+    paper = get_model(name).paper
+    row = None if paper is None else (paper.batch_size, paper.flops, paper.seconds)
+    assert row == table.get(name)
+
+
+@every_case
+def test_a_variant_counts_and_describes_every_framework(case: Case) -> None:
+    counts = case.described.counts[case.framework]
+    assert counts.parameters > 0
+    assert counts.macs > counts.parameters / 100
+    assert case.described.description
+    assert set(case.described.counts) == set(case.described.build)
+
+
+@every_case
+def test_feeds_are_endless_repeatable_and_share_no_sample(case: Case) -> None:
+    feeds = case.described.feeds(case.framework)
+    first, again = (next(islice(feeds.batches(2, Split.CALIBRATION), 1, 2)) for _ in range(2))
+    other = next(feeds.batches(2, Split.EVALUATION))
+    assert batch_size(first) == 2
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, again[name])
+        assert array.shape == other[name].shape
+    assert any(not np.array_equal(array, other[name]) for name, array in first.items())
+    assert len(feeds.digest) == 64
+    assert feeds.origin
+
+
+@every_case
+def test_a_sample_does_not_depend_on_the_batch_size(case: Case) -> None:
+    feeds = case.described.feeds(case.framework)
+    two = next(feeds.batches(2, Split.EVALUATION))
+    second = next(islice(feeds.batches(1, Split.EVALUATION), 1, 2))
+    for name, array in two.items():
+        np.testing.assert_array_equal(array[1:], second[name])
+
+
+@pytest.mark.heavy
+@every_case
+def test_a_full_network_has_the_parameters_of_models_md_and_answers_its_feeds(case: Case) -> None:
+    source = case.described.build[case.framework](None)
+    assert source.framework == case.framework
+    assert source.parameters == case.described.counts[case.framework].parameters
+    feed = next(case.described.feeds(case.framework).batches(2, Split.EVALUATION))
+    check_feed(feed, source.inputs)
+    outputs = source.run(feed)
+    assert set(outputs) == {spec.name for spec in source.outputs}
+    assert all(np.isfinite(array).all() for array in outputs.values())
+    answers = get_model(case.model).task.answers(outputs)
+    assert len(answers) == 2
+    assert np.issubdtype(answers.dtype, np.integer)
+
+
+@pytest.mark.heavy
+@every_case
+def test_a_full_network_exports_with_the_macs_of_models_md(case: Case, tmp_path: Path) -> None:
+    from exporters.export import export
+    from runtime.graphs import inspect
+
+    source = case.described.build[case.framework](None)
+    feed = next(case.described.feeds(case.framework).batches(1, Split.EVALUATION))
+    export(source, tmp_path / "model.onnx", [feed])
+    facts = inspect(tmp_path / "model.onnx")
+    assert facts.macs == case.described.counts[case.framework].macs
+    assert {spec.name: spec.dtype for spec in facts.inputs} == {s.name: s.dtype for s in source.inputs}
+    assert [prod(d for d in spec.shape if isinstance(d, int)) for spec in facts.outputs] == [
+        prod(d for d in spec.shape if isinstance(d, int)) for spec in source.outputs
+    ]
+    assert all(spec.shape[0] == "batch" for spec in (*facts.inputs, *facts.outputs))
+
+
+@every_case
+def test_a_weights_file_that_is_none_is_refused_in_a_line(case: Case, tmp_path: Path) -> None:
+    from runtime.errors import HarnessError
+
+    broken = tmp_path / "weights.npz"
+    broken.write_bytes(b"no weights")
+    with pytest.raises(HarnessError, match=r"weights\.npz"):
+        case.described.build[case.framework](broken)

@@ -1,0 +1,117 @@
+"""Every formula against a count by hand."""
+
+from __future__ import annotations
+
+import onnx
+import onnx_ir as ir
+import pytest
+
+from runtime.costs import node_macs, total_macs
+
+CASES = {
+    "conv": (
+        "(float[1,4,10,10] x, float[8,4,3,3] w) => (float[1,8,4,4] y) { [n] y = Conv<strides=[2,2]>(x, w) }",
+        (8 * 4 * 4) * (4 * 3 * 3),
+    ),
+    "grouped conv": (
+        "(float[1,4,10,10] x, float[8,2,3,3] w) => (float[1,8,8,8] y) { [n] y = Conv<group=2>(x, w) }",
+        (8 * 8 * 8) * (2 * 3 * 3),
+    ),
+    "depthwise conv": (
+        "(float[1,4,10,10] x, float[4,1,3,3] w) => (float[1,4,8,8] y) { [n] y = Conv<group=4>(x, w) }",
+        (4 * 8 * 8) * (3 * 3),
+    ),
+    "transposed conv": (
+        "(float[1,4,5,5] x, float[4,6,2,2] w) => (float[1,6,10,10] y) {"
+        " [n] y = ConvTranspose<strides=[2,2]>(x, w) }",
+        (4 * 5 * 5) * (6 * 2 * 2),  # every input value is multiplied with the whole kernel
+    ),
+    "matmul": ("(float[3,5] a, float[5,7] b) => (float[3,7] y) { [n] y = MatMul(a, b) }", 3 * 5 * 7),
+    "batched matmul": (
+        "(float[2,1,3,5] a, float[4,5,7] b) => (float[2,4,3,7] y) { [n] y = MatMul(a, b) }",
+        2 * 4 * 3 * 5 * 7,
+    ),
+    "gemm": ("(float[3,5] a, float[5,7] b) => (float[3,7] y) { [n] y = Gemm(a, b) }", 3 * 5 * 7),
+    "transposed gemm": (
+        "(float[5,3] a, float[7,5] b) => (float[3,7] y) { [n] y = Gemm<transA=1, transB=1>(a, b) }",
+        3 * 5 * 7,
+    ),
+    "lstm": (
+        "(float[6,2,8] x, float[1,20,8] w, float[1,20,5] r) => (float[6,1,2,5] y) {"
+        " [n] y = LSTM<hidden_size=5>(x, w, r) }",
+        6 * 2 * (4 * 5) * (8 + 5),
+    ),
+    "bidirectional gru": (
+        "(float[6,2,8] x, float[2,15,8] w, float[2,15,5] r) => (float[6,2,2,5] y) {"
+        ' [n] y = GRU<hidden_size=5, direction="bidirectional">(x, w, r) }',
+        2 * 6 * 2 * (3 * 5) * (8 + 5),
+    ),
+    "rnn": (
+        "(float[6,2,8] x, float[1,5,8] w, float[1,5,5] r) => (float[6,1,2,5] y) {"
+        " [n] y = RNN<hidden_size=5>(x, w, r) }",
+        6 * 2 * 5 * (8 + 5),
+    ),
+    "einsum": (
+        "(float[2,3,4] a, float[2,4,5] b) => (float[2,3,5] y) {"
+        ' [n] y = Einsum<equation="bij, bjk -> bik">(a, b) }',
+        2 * 3 * 4 * 5,
+    ),
+    "integer conv": (
+        "(uint8[1,4,10,10] x, int8[8,4,3,3] w) => (int32[1,8,8,8] y) { [n] y = ConvInteger(x, w) }",
+        (8 * 8 * 8) * (4 * 3 * 3),
+    ),
+    "integer matmul": (
+        "(uint8[3,5] a, int8[5,7] b) => (int32[3,7] y) { [n] y = MatMulInteger(a, b) }",
+        3 * 5 * 7,
+    ),
+}
+
+
+def _model(body: str) -> ir.Model:
+    return ir.from_proto(onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["": 22]> g {body}'))
+
+
+@pytest.mark.parametrize(("body", "macs"), CASES.values(), ids=list(CASES))
+def test_each_operator_counts_what_its_definition_multiplies(body: str, macs: int) -> None:
+    assert node_macs(_model(body), {}) == {"n": macs}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "(float[1,4,8,8] x) => (float[1,4,7,7] y) { [n] y = MaxPool<kernel_shape=[2,2]>(x) }",
+        "(float[3,5] a, float[3,5] b) => (float[3,5] y) { [n] y = Add(a, b) }",
+        "(float[3,5] a) => (float[3,5] y) { [n] y = Softmax(a) }",
+    ],
+    ids=["pooling", "addition", "softmax"],
+)
+def test_what_sums_no_products_counts_nothing(body: str) -> None:
+    assert node_macs(_model(body), {}) == {}
+
+
+SENTENCE = "(float[batch,length,8] x, float[8,5] w) => (float[batch,length,5] y) { [n] y = MatMul(x, w) }"
+
+
+def test_open_dimensions_are_one_unless_given() -> None:
+    model = _model(SENTENCE)
+    assert total_macs(model, {}) == 8 * 5
+    assert total_macs(model, {"batch": 2}) == 2 * 8 * 5
+    assert total_macs(model, {"batch": 2, "length": 3}) == 2 * 3 * 8 * 5
+
+
+def test_counting_leaves_the_model_as_it_was() -> None:
+    model = _model(SENTENCE)
+    before = ir.to_proto(model).SerializeToString()
+    total_macs(model, {"batch": 2})
+    assert ir.to_proto(model).SerializeToString() == before
+
+
+def test_a_shape_that_depends_on_data_is_left_out() -> None:
+    body = """(float[4,8] x, float[8,5] w) => (float[rows,5] y) {
+        [where] i = NonZero(x) [turn] t = Transpose(i) [float] f = Cast<to=1>(t)
+        [free] u = MatMul(f, v) [n] y = MatMul(x, w) }""".replace("[free] u = MatMul(f, v) ", "")
+    body = body.replace(
+        "[n] y = MatMul(x, w)", "[free] z = MatMul(f, v) [n] k = MatMul(x, w) [cut] y = Compress(k, c)"
+    )
+    body = body.replace("float[8,5] w)", "float[8,5] w, float[2,3] v, bool[4] c)", 1)
+    assert node_macs(_model(body), {}) == {"n": 4 * 8 * 5}
