@@ -1,6 +1,9 @@
 # The few commands of this repository; `make help` lists them.
 
-PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(shell command -v $(name) 2>/dev/null)))
+# The first that runs and is new enough; 3.11 first, since that is what CI runs.
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
+  "$$name" -c '$(NEW_ENOUGH)' >/dev/null 2>&1 && { echo "$$name"; break; }; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -32,8 +35,8 @@ help: ## what there is to make
 # Environments: a stamp file an extra set, so that `make` knows what is already installed.
 
 $(VENV)/.made:
-	@test -n "$(PYTHON)" && "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "aimatrix needs Python 3.11 or newer; found: $$($(or $(PYTHON),echo none) --version 2>&1). Install one, or name it: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@"$(PYTHON)" -c '$(NEW_ENOUGH)' 2>/dev/null || { echo "aimatrix needs Python 3.11 or newer, found" \
+	  "$$(python3 --version 2>&1 | head -n 1); install one, or name it: make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	"$(PYTHON)" -m venv $(VENV)
 	@touch $@
 
