@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,6 @@ import pytest
 from calibration.collect import calibrate
 from calibration.precision import Precision
 from calibration.write import write_precision
-from exporters.export import export
-from model_zoo.catalog import get_model
-from model_zoo.spec import Split
 from runtime.tensors import Array, Feed
 from tests.calibration import tiny
 
@@ -39,19 +35,6 @@ def _at(network: tuple[Path, list[Feed]], precision: Precision) -> Path:
 @pytest.mark.parametrize("precision", Precision)
 def test_tensorrt_parses_and_builds_it(network: tuple[Path, list[Feed]], precision: Precision) -> None:
     _build_with_tensorrt(_at(network, precision), precision)
-
-
-@pytest.mark.heavy
-@pytest.mark.parametrize(
-    ("model", "framework"), [("resnet50", "tensorflow"), ("resnet50", "caffe"), ("bert-base", "tensorflow")]
-)
-def test_tensorrt_parses_and_builds_reference_models(tmp_path: Path, model: str, framework: str) -> None:
-    variant = get_model(model).variants[""]
-    feeds = list(islice(variant.feeds(framework).batches(1, Split.CALIBRATION), 2))
-    graph = tmp_path / "fp32.onnx"
-    export(variant.build[framework](None), graph, feeds[:1])
-    for precision in Precision:
-        _build_with_tensorrt(_at((graph, feeds), precision), precision)
 
 
 def _build_with_tensorrt(path: Path, precision: Precision) -> None:

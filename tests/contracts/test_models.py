@@ -129,6 +129,26 @@ def test_a_full_network_exports_with_the_macs_of_models_md(case: Case, tmp_path:
     assert all(spec.shape[0] == "batch" for spec in (*facts.inputs, *facts.outputs))
 
 
+@pytest.mark.heavy
+@every_case
+def test_tensorrt_parses_and_builds_every_precision_of_it(case: Case, tmp_path: Path) -> None:
+    """TensorRT-RTX does so without a GPU; two samples give the INT8 graph its form, if not its best scales."""
+    from calibration.collect import calibrate
+    from calibration.precision import Precision
+    from calibration.write import write_precision
+    from exporters.export import export
+    from runtime.trt_plan import build_plan
+
+    pytest.importorskip("tensorrt_rtx")
+    feeds = list(islice(case.described.feeds(case.framework).batches(1, Split.CALIBRATION), 2))
+    fp32 = export(case.described.build[case.framework](None), tmp_path / "fp32.onnx", feeds[:1]).path
+    ranges = calibrate(fp32, feeds)
+    for precision in Precision:
+        graph = write_precision(fp32, precision, tmp_path / f"{precision}.written.onnx", ranges).path
+        assert build_plan(graph, "tensorrt_rtx", {"batch": 4})
+        graph.unlink()
+
+
 @every_case
 def test_a_weights_file_that_is_none_is_refused_in_a_line(case: Case, tmp_path: Path) -> None:
     from runtime.errors import HarnessError

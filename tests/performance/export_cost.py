@@ -12,9 +12,15 @@ from tests.performance.trials import Row, Trial, command, python
 _ROUNDS = 3
 _SAVE = """
 import sys
+import tensorflow
 from model_zoo.catalog import get_model, get_variant
 
-get_variant(get_model("resnet50"), "").build["tensorflow"](None).save(sys.argv[1])
+source = get_variant(get_model("resnet50"), "").build["tensorflow"](None)
+specs = [tensorflow.TensorSpec((None, *spec.shape[1:]), spec.dtype, spec.name) for spec in source.inputs]
+function = tensorflow.function(lambda images: {"logits": source.function(images)[0]}, input_signature=specs)
+module = tensorflow.Module()
+module.tracked = list(function.get_concrete_function().graph.variables)
+tensorflow.saved_model.save(module, sys.argv[1], signatures=function)
 """
 _OURS = """
 import sys
