@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from runtime.files import sha256_of_file
 from runtime.tensors import TensorSpec
 
 _QDQ = frozenset({"QuantizeLinear", "DequantizeLinear"})
+_STANDARD_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 _UNSOUND = (
     onnx.checker.ValidationError,
     onnx.shape_inference.InferenceError,
@@ -61,6 +63,7 @@ def load(path: Path) -> ir.Model:
         _check_text(model.graph)
     except _UNSOUND as error:
         raise GraphError(f"{path} is not sound ONNX: {_first_line(error)}; export it again") from error
+    _check_domains(model)
     ir.external_data.set_base_dir(model.graph, path.parent)
     return model
 
@@ -84,8 +87,10 @@ def graph_digest(path: Path) -> str:
 
     Raises GraphError.
     """
-    own = sha256_of_file(path) if path.is_file() else ""
-    names = sorted(set(_external_names(_read(path))))
+    proto = _read(path)
+    _check_external_data(proto, path)
+    own = sha256_of_file(path)
+    names = sorted({data["location"] for data in _external_data(proto)})
     if not names:
         return own
     parts = [own, *(f"{name} {sha256_of_file(path.parent / name)}" for name in names)]
@@ -118,23 +123,43 @@ def _read(path: Path) -> onnx.ModelProto:
 
 def _check_external_data(proto: onnx.ModelProto, path: Path) -> None:
     folder = path.parent.resolve()
-    for name in set(_external_names(proto)):
+    for data in _external_data(proto):
+        name = data.get("location", "")
         place = (folder / name).resolve()
         if Path(name).is_absolute() or not place.is_relative_to(folder):
             raise GraphError(f"{path} wants data from {name!r}, outside its own folder; refused")
         if not place.is_file():
             raise GraphError(f"{path} wants its data in {name!r}, which is missing; put it beside the file")
+        end, size = _end(data), place.stat().st_size
+        if end > size:
+            raise GraphError(
+                f"{path} wants {end} bytes of data in {name!r}, which has {size}; copy it again in full"
+            )
 
 
-def _external_names(proto: onnx.ModelProto) -> list[str]:
+def _external_data(proto: onnx.ModelProto) -> list[dict[str, str]]:
     """External data of the main graph's constants; onnx's checker refuses it anywhere else."""
     return [
-        entry.value
+        {entry.key: entry.value for entry in tensor.external_data}
         for tensor in proto.graph.initializer
         if tensor.data_location == onnx.TensorProto.EXTERNAL
-        for entry in tensor.external_data
-        if entry.key == "location"
     ]
+
+
+def _end(data: Mapping[str, str]) -> int:
+    """Where a tensor's bytes end in its file; what is not a number the checker refuses later."""
+    offset, length = data.get("offset", "0"), data.get("length", "0")
+    return int(offset) + int(length) if offset.isdecimal() and length.isdecimal() else 0
+
+
+def _check_domains(model: ir.Model) -> None:
+    own = {function.domain for function in model.functions.values()}
+    for node in model.graph.all_nodes():
+        if node.domain not in _STANDARD_DOMAINS | own:
+            raise GraphError(
+                f"node {node.name!r} is a {node.domain}.{node.op_type}; only ONNX's own operators run on"
+                " every backend: export it without custom operators"
+            )
 
 
 def _check_text(graph: ir.Graph) -> None:

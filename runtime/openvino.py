@@ -13,7 +13,7 @@ import onnx_ir as ir
 from runtime.attestation import Circumstances, Ran, attest
 from runtime.backend import Boundary, Device, Executed, Query, SessionOptions
 from runtime.costs import node_macs
-from runtime.errors import FeedError, UnavailableError, UnsupportedError, unknown_name
+from runtime.errors import FeedError, UnavailableError, UnsupportedError, UsageError, unknown_name
 from runtime.graphs import input_specs, load, output_specs
 from runtime.origins import Kernel, trace_back
 from runtime.session import CheckedSession
@@ -115,7 +115,7 @@ class OpenVINOSession(CheckedSession):
 
     def executed(self) -> Executed:
         if self._executed is None:
-            raise FeedError("what executed is known only after a query has run; call bind or run first")
+            raise UsageError("what executed is known only after a query has run; call bind or run first")
         return self._executed
 
     def close(self) -> None:
@@ -145,35 +145,36 @@ class _DeviceQuery:
     """Tensors of the request stay where they are; nothing is allocated or copied in a run."""
 
     def __init__(self, request: Any, feed: Feed, names: tuple[str, ...]) -> None:
-        for name, array in feed.items():
-            request.get_tensor(name).data[...] = array
         self._request = request
         self._names = names
-        # NOTE: half the overhead of start_async and wait (9 against 19 us)
-        self._call = partial(request.infer, share_inputs=True, share_outputs=True)
+        self._inputs = [(request.get_tensor(name).data, array) for name, array in feed.items()]
+        # NOTE: half the overhead of start_async and wait (8 against 19 us)
+        self._compute = partial(request.infer, share_inputs=True, share_outputs=True)
+        self._upload()
 
     def run(self) -> None:
-        self._call()
+        self._compute()
 
     def outputs(self) -> dict[str, Array]:
-        return {
-            name: np.array(self._request.get_output_tensor(port).data)
-            for port, name in enumerate(self._names)
-        }
+        return dict(zip(self._names, self._download(), strict=True))
+
+    def _upload(self) -> None:
+        for place, array in self._inputs:
+            place[...] = array
+
+    def _download(self) -> list[Array]:
+        ports = range(len(self._names))
+        return [np.array(self._request.get_output_tensor(port).data) for port in ports]
 
 
-class _HostQuery:
+class _HostQuery(_DeviceQuery):
     """From NumPy arrays to NumPy arrays."""
 
-    def __init__(self, request: Any, feed: Feed, names: tuple[str, ...]) -> None:
-        self._request = request
-        self._feed = dict(feed)
-        self._names = names
-        self._results: tuple[Array, ...] = ()
-
     def run(self) -> None:
-        results = self._request.infer(self._feed, share_inputs=False, share_outputs=False)
-        self._results = tuple(results.values())
+        # NOTE: a fifth of the overhead of giving the feed to infer and reading the dictionary it returns
+        self._upload()
+        self._compute()
+        self._results = self._download()
 
     def outputs(self) -> dict[str, Array]:
         return dict(zip(self._names, self._results, strict=True))

@@ -23,18 +23,28 @@ def at_opset(model: ir.Model, opset: int) -> ir.Model:
         raise GraphError(
             f"the graph is at opset {found}, newer than the opset {opset} wanted; use the older export"
         )
-    if found < _ONNXSCRIPT_FROM:
-        model = _by_onnx(model, min(opset, _ONNXSCRIPT_FROM))
-    if opset > _ONNXSCRIPT_FROM:
-        _by_onnxscript(model, opset)
+    try:
+        if found < _ONNXSCRIPT_FROM:
+            model = _by_onnx(model, min(opset, _ONNXSCRIPT_FROM))
+        if opset > _ONNXSCRIPT_FROM:
+            _by_onnxscript(model, opset)
+    except _CannotStepError as error:
+        raise GraphError(
+            f"cannot raise the graph from opset {found} to {opset}: {error}; export it at opset {opset}"
+        ) from error
     return model
+
+
+class _CannotStepError(Exception):
+    """A converter gave up; says where."""
 
 
 def _by_onnx(model: ir.Model, opset: int) -> ir.Model:
     try:
         return ir.from_proto(onnx.version_converter.convert_version(ir.to_proto(model), opset))
     except RuntimeError as error:
-        raise _refusal(model, opset, str(error)) from error
+        told = " ".join(str(error).split()).rpartition("failed: ")[2]  # before it: a place in onnx's source
+        raise _CannotStepError(told[:300]) from error
 
 
 def _by_onnxscript(model: ir.Model, opset: int) -> None:
@@ -43,12 +53,4 @@ def _by_onnxscript(model: ir.Model, opset: int) -> None:
     version_converter.convert_version(model, opset, fallback=False)
     reached = model.graph.opset_imports.get("", 0)
     if reached != opset:
-        raise _refusal(model, opset, f"stopped at opset {reached}")
-
-
-def _refusal(model: ir.Model, opset: int, reason: str) -> GraphError:
-    found = model.graph.opset_imports.get("", 0)
-    line = " ".join(reason.split())[:300]
-    return GraphError(
-        f"cannot raise the graph from opset {found} to {opset}: {line}; export it at opset {opset}"
-    )
+        raise _CannotStepError(f"stopped at opset {reached}")

@@ -122,7 +122,9 @@ def _network_flags(trt: ModuleType) -> int:
 
 
 def _reason(error: Any) -> str:
-    return f"node {error.node_name()!r} ({error.node_operator()}): {one_line(error.desc())}"
+    """Of an initializer it tells no node."""
+    node = f"node {error.node_name()!r} ({error.node_operator()}): " if error.node_operator() else ""
+    return f"{node}{one_line(error.desc())}"
 
 
 def _settings(trt: ModuleType, builder: Any, specs: Sequence[TensorSpec], sizes: Mapping[str, int]) -> Any:

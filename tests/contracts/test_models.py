@@ -132,7 +132,7 @@ def test_a_full_network_exports_with_the_macs_of_models_md(case: Case, tmp_path:
 @pytest.mark.heavy
 @every_case
 def test_tensorrt_parses_and_builds_every_precision_of_it(case: Case, tmp_path: Path) -> None:
-    """TensorRT-RTX does so without a GPU; two samples give the INT8 graph its form, if not its best scales."""
+    """TensorRT-RTX does so without a GPU; two samples give the INT8 graph its form, not its best scales."""
     from calibration.collect import calibrate
     from calibration.precision import Precision
     from calibration.write import write_precision

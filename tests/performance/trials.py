@@ -50,7 +50,7 @@ def interleaved(contenders: Mapping[str, Callable[[], float]], rounds: int) -> d
     """Median of each contender's figure, taken in turns, so that noise of the machine falls on all alike."""
     figures: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(rounds):
-        names = list(contenders) if turn % 2 == 0 else list(reversed(contenders))
+        names = list(contenders)[:: 1 if turn % 2 == 0 else -1]
         for name in names:
             figures[name].append(contenders[name]())
     return {name: median(values) for name, values in figures.items()}

@@ -27,8 +27,7 @@ def test_a_file_is_replaced_when_the_block_ends_well(tmp_path: Path) -> None:
 def test_a_file_is_left_as_it_was_when_the_block_fails(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("old")
-    with pytest.raises(ValueError, match="half"), replacing_file(path) as temporary:
-        temporary.write_text("ha")
+    with pytest.raises(ValueError, match="half"), replacing_file(path):
         raise ValueError("half")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
@@ -58,7 +57,7 @@ def test_a_folder_is_left_as_it_was_when_the_block_fails(tmp_path: Path) -> None
 def test_a_place_that_cannot_be_written_is_a_store_error(replacing: object, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     path = tmp_path / "file" / "below"
-    with pytest.raises(StoreError, match="cannot write .*below.*set AIMATRIX_HOME"), replacing(path):  # type: ignore[operator]
+    with pytest.raises(StoreError, match=r"cannot write .*below.*set AIMATRIX_HOME"), replacing(path):  # type: ignore[operator]
         pytest.fail("the block is not entered")
 
 
