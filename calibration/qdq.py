@@ -17,6 +17,7 @@ from functools import reduce
 import numpy as np
 import onnx_ir as ir
 
+from calibration.gemm import split_gemms
 from calibration.graphs import Names, add_initializer, add_node
 from calibration.placement import Plan, Reader, plan_int8
 from calibration.ranges import INT8_MAX, Range, Ranges, symmetric_scale
@@ -34,6 +35,7 @@ def quantise_weight(weight: Array, axis: int) -> tuple[Array, Array]:
 
 def insert_qdq(model: ir.Model, ranges: Ranges) -> Plan:
     """Quantise `model` in place; returns what was done. Raises CalibrationError for a missing range."""
+    split_gemms(model.graph)
     plan = plan_int8(model.graph)
     quantiser = _Quantiser(model.graph)
     values = {str(v.name): v for v in (*model.graph.inputs, *(v for n in model.graph for v in n.outputs))}

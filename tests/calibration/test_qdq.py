@@ -102,16 +102,19 @@ def test_the_file_has_the_canonical_form(tmp_path: Path) -> None:
             assert zero_point.dtype == np.int8
             assert not zero_point.any()
             assert constants[node.input[1]].dtype == np.float32
-        if node.op_type in ("Conv", "Gemm"):
+        if node.op_type in ("Conv", "MatMul"):
             data, weight = nodes[node.input[0]], nodes[node.input[1]]
             assert data.op_type == weight.op_type == "DequantizeLinear"
             assert constants[weight.input[0]].dtype == np.int8
-            assert constants[weight.input[1]].shape == constants[weight.input[0]].shape[:1]
-            assert [a.i for a in weight.attribute if a.name == "axis"] == [0]
+            channels = 0 if node.op_type == "Conv" else 1
+            assert constants[weight.input[1]].shape == (constants[weight.input[0]].shape[channels],)
+            assert [a.i for a in weight.attribute if a.name == "axis"] == [channels]
+        if node.op_type == "Conv":
             assert constants[node.input[2]].dtype == np.float32
     assert nodes["r1"].input[0] == "c1"
     assert nodes["r1_quantized"].input[0] == "r1"
-    assert nodes["logits"].op_type == "Gemm"
+    assert nodes["logits"].op_type == "Add"
+    assert constants[nodes["logits"].input[1]].dtype == np.float32
 
 
 def test_both_sides_of_a_pool_have_the_same_scale(tmp_path: Path) -> None:
