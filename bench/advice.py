@@ -7,21 +7,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from bench import stats
-from bench.measure import MAX_WINDOWS, STEADY_TOLERANCE, STEADY_WINDOWS, Samples
-from bench.record import AccuracyRecord, EnvironmentRecord, WarningRecord
+from bench.measure import STEADY_TOLERANCE, STEADY_WINDOWS, Samples
+from bench.record import AccuracyRecord, CalibrationFacts, EnvironmentRecord, WarningRecord
 
-MAX_VARIATION = 0.10
-"""pyperf warns when the standard deviation is 10 % of the mean (pyperf/_cli.py, format_checks)."""
+MAX_INTERVAL = 0.05
+"""Width of the median's interval over the median; what is compared are medians, and outliers, of which
+a run of thousands of queries always has some, do not move them."""
 
 MAX_DRIFT = 0.05
 """Half of the steady-state tolerance: the halves of a steady run differ by less."""
 
-MIN_SAMPLES_FOR_P99 = 1000
-"""Ten samples beyond p99; with fewer the number hangs on a handful of queries."""
-
-MAX_OUTLIERS = 0.05
-"""Share of samples with a modified Z-score over 3.5 (hyperfine's outlier test looks for any at all;
-a run of thousands of queries always has some)."""
+MIN_SAMPLES_FOR_P99 = 100
+"""With fewer, the nearest rank of p99 is the largest sample."""
 
 MAX_OTHERS = 0.05
 """Share of the machine's processor time that other programs took while the clock ran."""
@@ -32,9 +29,8 @@ class Kind(StrEnum):
 
     NOT_STEADY = "not-steady"
     DRIFT = "drift"
-    VARIABLE = "variable"
+    WIDE_INTERVAL = "wide-interval"
     FEW_SAMPLES = "few-samples"
-    OUTLIERS = "outliers"
     BUSY_MACHINE = "busy-machine"
     ON_BATTERY = "on-battery"
     GOVERNOR = "governor"
@@ -50,13 +46,14 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Warned:
-    """One warning."""
+    """One warning: what was seen, and what to do about it ("" where nothing can be done)."""
 
     kind: Kind
     message: str
+    advice: str = ""
 
     def as_record(self) -> WarningRecord:
-        return WarningRecord(kind=self.kind.value, message=self.message)
+        return WarningRecord(kind=self.kind.value, message=self.message, advice=self.advice)
 
 
 def about_samples(samples: Samples) -> Iterator[Warned]:
@@ -65,43 +62,52 @@ def about_samples(samples: Samples) -> Iterator[Warned]:
     if not samples.warm_up.steady:
         yield Warned(
             Kind.NOT_STEADY,
-            f"no {STEADY_WINDOWS} windows in a row within {STEADY_TOLERANCE:.0%} among the"
-            f" {MAX_WINDOWS} or fewer of the warm-up ({samples.warm_up.queries} queries)",
+            f"no {STEADY_WINDOWS} windows in a row within {STEADY_TOLERANCE:.0%} in"
+            f" {samples.warm_up.queries} queries of warm-up",
+            "quieten the machine",
         )
     if abs(change := stats.drift(latencies)) > MAX_DRIFT:
-        yield Warned(Kind.DRIFT, f"the median moved by {change:+.1%} from the first half to the second")
-    if (variation := stats.coefficient_of_variation(latencies)) > MAX_VARIATION:
-        yield Warned(Kind.VARIABLE, f"standard deviation is {variation:.0%} of the mean; use the median")
-    if len(latencies) < MIN_SAMPLES_FOR_P99:
+        yield Warned(Kind.DRIFT, f"median {change:+.1%} from first to second half", "raise --duration")
+    low, high = stats.median_interval(latencies)
+    if (width := (high - low) / stats.percentile(latencies, 0.50)) > MAX_INTERVAL:
         yield Warned(
-            Kind.FEW_SAMPLES,
-            f"{len(latencies)} samples; p99 wants {MIN_SAMPLES_FOR_P99}: raise --duration",
+            Kind.WIDE_INTERVAL,
+            f"median known to {width:.1%}",
+            "raise --duration, or quieten the machine",
         )
-    if (share := stats.outlier_share(latencies)) > MAX_OUTLIERS:
-        yield Warned(Kind.OUTLIERS, f"{share:.0%} of the samples are outliers; quieten the machine")
+    if (count := len(latencies)) < MIN_SAMPLES_FOR_P99:
+        yield Warned(Kind.FEW_SAMPLES, f"p99 of {count} samples is the largest", "raise --duration")
 
 
 def about_machine(environment: EnvironmentRecord, others: float | None) -> Iterator[Warned]:
     """What disturbed the run from outside; `others` is other programs' share of the processors."""
     if others is not None and others > MAX_OTHERS:
-        yield Warned(Kind.BUSY_MACHINE, f"other programs took {others:.0%} of the processors meanwhile")
+        yield Warned(
+            Kind.BUSY_MACHINE, f"other programs took {others:.0%} of the processors", "quieten the machine"
+        )
     if environment.on_battery:
-        yield Warned(Kind.ON_BATTERY, "the machine runs on its battery; plug it in")
+        yield Warned(Kind.ON_BATTERY, "the machine runs on its battery", "plug it in")
     if environment.governor not in (None, "performance"):
-        yield Warned(Kind.GOVERNOR, f"frequency governor is {environment.governor!r}, not 'performance'")
+        yield Warned(Kind.GOVERNOR, f"frequency governor is {environment.governor!r}", "set 'performance'")
 
 
-def about_feeds(feeds: str, synthetic: bool, calibration: str | None) -> Iterator[Warned]:
-    """Numbers that rest on made-up inputs; `calibration` is the origin of synthetic calibration data."""
-    if synthetic:
-        yield Warned(Kind.SYNTHETIC_FEEDS, f"inputs are {feeds}; agreement says little about real ones")
-    if calibration is not None:
-        yield Warned(Kind.SYNTHETIC_CALIBRATION, f"ranges come from {calibration}")
+def about_calibration(calibration: CalibrationFacts | None) -> Iterator[Warned]:
+    """Ranges that rest on made-up inputs."""
+    if calibration is not None and calibration.synthetic:
+        yield Warned(
+            Kind.SYNTHETIC_CALIBRATION, f"ranges come from {calibration.feeds}", "give real samples for INT8"
+        )
 
 
 def about_accuracy(accuracy: AccuracyRecord | None) -> Iterator[Warned]:
-    """Outputs no one should use."""
-    if accuracy is not None and accuracy.non_finite_samples:
+    """Agreement that says little, and outputs no one should use."""
+    if accuracy is None:
+        return
+    if accuracy.synthetic:
+        yield Warned(
+            Kind.SYNTHETIC_FEEDS, f"judged on {accuracy.feeds}", "agreement says little about real inputs"
+        )
+    if accuracy.non_finite_samples:
         yield Warned(
             Kind.NON_FINITE,
             f"{accuracy.non_finite_samples} of {accuracy.samples} samples give NaN or infinity",

@@ -22,7 +22,7 @@ from bench.subject import Subject
 from calibration.precision import Precision
 from model_zoo.samples import LazyFeeds
 from model_zoo.spec import FeedSource, Split
-from runtime.errors import ExportError
+from runtime.errors import ExportError, UsageError
 from runtime.tensors import Feed, TensorSpec
 
 PARITY_FEEDS = 2
@@ -43,14 +43,19 @@ class Artefacts:
         self._entry = Entry(root, subject.identity, display)
 
     @cached_property
-    def fp32(self) -> StoredGraph:
-        """The FP32 graph; raises what an export raises."""
-        ready = self.subject.ready.get(Precision.FP32)
+    def base(self) -> StoredGraph:
+        """The graph at the subject's own precision, of which others are made; raises as an export."""
+        ready = self.subject.ready.get(self.subject.own)
         return ready if ready is not None else self._entry.ensure("fp32", self._export)
+
+    @property
+    def fp32_sha256(self) -> str | None:
+        """The digest of the FP32 graph; None where a file of the user's came without it."""
+        return self.base.entry.sha256 if self.subject.own is Precision.FP32 else None
 
     @cached_property
     def inputs(self) -> tuple[TensorSpec, ...]:
-        return tuple(TensorSpec(spec.name, spec.dtype, spec.shape) for spec in self.fp32.entry.inputs)
+        return tuple(TensorSpec(spec.name, spec.dtype, spec.shape) for spec in self.base.entry.inputs)
 
     @cached_property
     def feeds(self) -> FeedSource:
@@ -64,9 +69,15 @@ class Artefacts:
         return available(self.feeds, Split.CALIBRATION, self._plan.samples)
 
     def at(self, precision: Precision) -> StoredGraph:
-        """The graph at `precision`; raises CalibrationError and what a conversion raises."""
-        if precision is Precision.FP32:
-            return self.fp32
+        """The graph at `precision`; raises UsageError, CalibrationError and what a conversion raises."""
+        own = self.subject.own
+        if precision is own:
+            return self.base
+        if own is not Precision.FP32:
+            raise UsageError(
+                f"{self.base.path.name} is an {own} graph already: measure it with --precision {own}, or give"
+                f" the fp32 graph it was made from to get {precision}"
+            )
         if precision in self.subject.ready:
             return self.subject.ready[precision]
         provenance = self._provenance(precision)
@@ -75,7 +86,7 @@ class Artefacts:
         def build(out: Path) -> GraphEntry:
             return self._convert(precision, provenance, out)
 
-        return self._entry.ensure(name, build, parent_sha256=self.fp32.entry.sha256)
+        return self._entry.ensure(name, build, parent_sha256=self.base.entry.sha256)
 
     def _export(self, out: Path) -> GraphEntry:
         from exporters.export import export
@@ -99,10 +110,10 @@ class Artefacts:
             ranges, facts = None, None
             if precision is Precision.INT8:
                 ranges = calibrate(
-                    self.fp32.path, self._calibration_feeds(), self._plan.method, self._display
+                    self.base.path, self._calibration_feeds(), self._plan.method, self._display
                 )
                 facts = self._calibration_facts()
-            report = write_precision(self.fp32.path, precision, out, ranges)
+            report = write_precision(self.base.path, precision, out, ranges)
         if report.skipped:
             node, reason = report.skipped[0]
             self._display.note(
@@ -111,10 +122,10 @@ class Artefacts:
             )
         return _entry(out, precision, time.perf_counter() - began).model_copy(
             update={
-                "parent_sha256": self.fp32.entry.sha256,
+                "parent_sha256": self.base.entry.sha256,
                 # Q/DQ and casts are no work of the network: both counts are the FP32 graph's.
-                "macs": self.fp32.entry.macs,
-                "parameters": self.fp32.entry.parameters,
+                "macs": self.base.entry.macs,
+                "parameters": self.base.entry.parameters,
                 "calibration": facts,
                 "provenance": dict(provenance),
             }

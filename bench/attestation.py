@@ -35,7 +35,7 @@ def attest(
     severe = tuple(_severe(executed, precision, device))
     if severe and not allow_emulation:
         raise CheckFailed(
-            f"{precision} on {device} was not executed as asked: {'; '.join(each.message for each in severe)}"
+            f"not executed as asked: {'; '.join(each.message for each in severe)}"
             f" (seen in: {executed.evidence}); --allow-emulation measures it all the same"
         )
     return severe + tuple(_mild(executed, precision))

@@ -9,9 +9,10 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 from typer.exceptions import TyperException
@@ -42,6 +43,7 @@ app.add_typer(list_app, name="list")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the console script's entry. Returns the exit code."""
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         result = app(args=list(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
         code = result if isinstance(result, int) else 0
@@ -53,9 +55,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
+    finally:
+        signal.signal(signal.SIGTERM, before)
     if code == INTERRUPTED:
         _say_error("interrupted; what was measured before is kept")
     return code
+
+
+def _interrupt(signal_number: int, frame: object) -> NoReturn:
+    """A machine that goes down, or a time limit, stops a run as Ctrl-C does."""
+    raise KeyboardInterrupt
 
 
 def measure(  # noqa: PLR0913 - one parameter a flag
@@ -69,7 +78,9 @@ def measure(  # noqa: PLR0913 - one parameter a flag
     framework: Annotated[
         list[str] | None, typer.Option(help="tensorflow or caffe; the model's first unless given.")
     ] = None,
-    precision: Annotated[list[Precision] | None, typer.Option(help="fp32 unless given.")] = None,
+    precision: Annotated[
+        list[Precision] | None, typer.Option(help="fp32 unless given, or what your own graph is in.")
+    ] = None,
     device: Annotated[list[str] | None, typer.Option(help="cpu unless given (`bench list devices`).")] = None,
     batch: Annotated[
         list[int] | None, typer.Option(min=1, help="Samples in a query; 1 unless given.")
@@ -121,7 +132,7 @@ def measure(  # noqa: PLR0913 - one parameter a flag
         models=tuple(model),
         variant=variant,
         frameworks=tuple(framework or ()),
-        precisions=tuple(precision or (Precision.FP32,)),
+        precisions=tuple(precision or ()),
         devices=tuple(device or ("cpu",)),
         batch_sizes=tuple(batch or ()),
         scenario=scenario,
@@ -237,9 +248,11 @@ def _measure_and_tell(plan: BenchPlan, out: Path | None, *, as_json: bool) -> in
     """Save each record when it is there; tell of all of them at the end, however it comes."""
     from bench.pipeline import Failure, run
     from bench.progress import Display
-    from bench.record import save
+    from bench.record import check_folder, save
     from runtime.files import home
 
+    if out is not None:
+        check_folder(out)
     display, records, code = Display(), [], 0
     try:
         for outcome in run(plan, home(), display):

@@ -67,4 +67,6 @@ def _store_lines(root: Path) -> Iterator[str]:
     except OSError as error:
         yield f"           cannot be written ({error.strerror or error}): set AIMATRIX_HOME"
         return
+    held = sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
+    yield f"holds      {held / 2**20:,.0f} MiB; graphs of earlier versions stay, any folder may be deleted"
     yield f"free       {free / 2**30:.1f} GiB"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
 import os
 import platform
 import time
@@ -92,14 +94,26 @@ class PeakMemory:
     """How far the process's resident memory rose above where it was, at its highest."""
 
     def __init__(self) -> None:
+        _give_back_free_memory()
         # Starts the kernel's high-water mark again (Linux); elsewhere the figure is what stays held.
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
         self._before = _resident_bytes("VmRSS")
 
     def rise_bytes(self) -> int:
-        """The rise since this was made."""
+        """The highest rise since this was made."""
         return max(0, _resident_bytes("VmHWM") - self._before)
+
+    def held_bytes(self) -> int:
+        """What is held now of that rise."""
+        return max(0, _resident_bytes("VmRSS") - self._before)
+
+
+def _give_back_free_memory() -> None:
+    """Otherwise what an export freed is taken again without a rise: a first run showed 250 MB, later ones 387."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # glibc's alone
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _resident_bytes(field: str) -> int:

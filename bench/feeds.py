@@ -135,11 +135,15 @@ def _arrays(path: Path) -> dict[str, Array]:
                 raise UsageError(_not_npz(path, "it is not a zip file"))
             stream.seek(0)
             with np.load(stream, allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}
+                arrays = {name: archive[name] for name in archive.files}
     except OSError as error:
         raise StoreError(f"cannot read --feeds {path}: {error.strerror or error}") from error
     except (ValueError, zipfile.BadZipFile, EOFError, zlib.error, RuntimeError) as error:
         raise UsageError(_not_npz(path, str(error))) from error
+    strangers = [name for name, value in arrays.items() if not isinstance(value, np.ndarray)]
+    if strangers:  # NumPy hands a member that is no array on as its bytes
+        raise UsageError(_not_npz(path, f"{strangers[0]!r} in it is no array"))
+    return arrays
 
 
 def _not_npz(path: Path, reason: str) -> str:

@@ -11,10 +11,14 @@ from runtime.errors import UnavailableError
 
 def model_lines() -> Iterator[str]:
     """A line a network: name, variant, frameworks, what it is."""
-    for name in sorted(catalog.MODELS):
-        for variant, network in catalog.get_model(name).variants.items():
-            flag = f" --variant {variant}" if variant else ""
-            yield f"{name + flag:<24} {', '.join(network.build):<20} {network.description}"
+    rows = [
+        (f"{name} --variant {variant}" if variant else name, ", ".join(network.build), network.description)
+        for name in sorted(catalog.MODELS)
+        for variant, network in catalog.get_model(name).variants.items()
+    ]
+    names, frameworks = (max(len(row[column]) for row in rows) for column in (0, 1))
+    for name, built_in, description in rows:
+        yield f"{name:<{names}}  {built_in:<{frameworks}}  {description}"
 
 
 def backend_lines() -> Iterator[str]:

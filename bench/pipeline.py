@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -10,19 +9,19 @@ from pathlib import Path
 
 from bench.artefacts import Artefacts
 from bench.attestation import attest
-from bench.environment import LoadMark, PeakMemory, environment
+from bench.environment import LoadMark, environment
 from bench.feeds import check_batch, fixed_batch
 from bench.measure import measure
+from bench.opening import Opened, opened
 from bench.plan import BenchPlan, Cell
 from bench.progress import Display
-from bench.record import AccuracyRecord, BuildRecord, Record
+from bench.record import AccuracyRecord, Record
 from bench.recording import Measured, make_record
 from bench.reference import Reference
-from bench.store import StoredGraph
 from bench.subject import find_subject
 from calibration.precision import Precision
 from model_zoo.spec import Split
-from runtime.backend import Backend, Device, Executed, Session, SessionOptions
+from runtime.backend import Backend, Device, Executed, SessionOptions
 from runtime.backends import get_backend
 from runtime.errors import HarnessError, UnavailableError, unknown_name
 
@@ -61,15 +60,6 @@ def _backend(name: str) -> Backend:
 
 
 @dataclass(frozen=True)
-class _Opened:
-    """A graph, and the session it was opened in."""
-
-    graph: StoredGraph
-    session: Session
-    build: BuildRecord
-
-
-@dataclass(frozen=True)
 class _Run:
     """One subject's share of a plan."""
 
@@ -87,7 +77,7 @@ class _Run:
             return
         with Reference(self.backend, self.artefacts, self.plan, self.display) as reference:
             for (precision, device), cells in groupby(
-                self.plan.cells(), lambda cell: (cell.precision, cell.device)
+                self.plan.cells(self.artefacts.subject.own), lambda cell: (cell.precision, cell.device)
             ):
                 try:
                     yield from self._session(precision, device, tuple(cells), reference)
@@ -107,28 +97,26 @@ class _Run:
         self, precision: Precision, device: str, cells: Sequence[Cell], reference: Reference
     ) -> Iterator[Record]:
         graph = self.artefacts.at(precision)
-        memory = PeakMemory()
-        began = time.perf_counter()
-        with self.backend.open(graph.path, device, SessionOptions(threads=self.plan.threads)) as session:
-            build = BuildRecord(seconds=time.perf_counter() - began, peak_rss_bytes=memory.rise_bytes())
+        options = SessionOptions(threads=self.plan.threads)
+        with opened(self.backend, graph, device, options) as ready:
             for cell in cells:
-                yield self._measured(_Opened(graph, session, build), cell, reference)
+                yield self._measured(ready, cell, reference)
 
-    def _measured(self, opened: _Opened, cell: Cell, reference: Reference) -> Record:
+    def _measured(self, ready: Opened, cell: Cell, reference: Reference) -> Record:
         batch_size = self._batch_size(cell.batch_size)
         feed = next(self.artefacts.feeds.batches(batch_size, Split.EVALUATION))
-        query = opened.session.bind(feed, self.plan.boundary)
-        executed = opened.session.executed()
+        query, build = ready.bind(feed, self.plan.boundary)
+        executed = ready.session.executed()
         warned = attest(executed, cell.precision, cell.device, allow_emulation=self.plan.allow_emulation)
-        accuracy = self._accuracy(opened, executed, cell, batch_size, reference)
+        accuracy = self._accuracy(ready, executed, cell, batch_size, reference)
         self.display.note(f"measuring {self.artefacts.subject.title} {cell}")
         before, mark = environment(), LoadMark.now()
         samples = measure(query.run, self.plan.limits)
         measured = Measured(
             cell=cell,
             batch_size=batch_size,
-            graph=opened.graph,
-            build=opened.build,
+            graph=ready.graph,
+            build=build,
             executed=executed,
             attested=warned,
             accuracy=accuracy,
@@ -139,10 +127,11 @@ class _Run:
         return make_record(self.plan, self.backend, self.devices[cell.device], self.artefacts, measured)
 
     def _accuracy(
-        self, opened: _Opened, executed: Executed, cell: Cell, batch_size: int, reference: Reference
+        self, ready: Opened, executed: Executed, cell: Cell, batch_size: int, reference: Reference
     ) -> AccuracyRecord | None:
-        """None for FP32 itself, when not asked for, and for a backend that computes nothing."""
-        computed = bool(executed.macs_by_type) or opened.graph.entry.macs == 0
-        if cell.precision is Precision.FP32 or not self.plan.evaluation_samples or not computed:
+        """None for the base graph itself, when not asked for, and for a backend that computes nothing."""
+        computed = bool(executed.macs_by_type) or ready.graph.entry.macs == 0
+        own = cell.precision is self.artefacts.subject.own
+        if own or not self.plan.evaluation_samples or not computed:
             return None
-        return reference.judge(opened.session, cell.device, batch_size)
+        return reference.judge(ready.session, cell.device, batch_size)

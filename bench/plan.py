@@ -9,10 +9,13 @@ from pathlib import Path
 from bench.measure import Limits
 from calibration.precision import Precision
 from runtime.backend import Boundary
-from runtime.errors import UsageError
+from runtime.errors import UsageError, unknown_name
 
 SINGLE_STREAM = "single-stream"
 """One query after the other, the next one sent when the last is complete (MLPerf inference rules)."""
+
+SCENARIOS = (SINGLE_STREAM, "multi-stream", "server", "offline")
+"""The words of the MLPerf inference rules; those that are not measured yet are known by name."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class BenchPlan:
     models:    names of the zoo, ONNX files, or bundle folders written by `bench export`.
     frameworks: names; none given means the model's first.
     weights:   a file or folder for the zoo's builders; None means seeded weights.
+    precisions: none given means FP32, or the one that a graph of the user's has.
     feeds:     an .npz file of inputs for the user's own graphs; None means synthetic ones.
     data:      the user's own samples for models of the zoo; None means the zoo's.
     evaluation_samples: how many samples agreement with FP32 is judged on; 0 leaves it out.
@@ -56,7 +60,7 @@ class BenchPlan:
     models: tuple[str, ...]
     variant: str = ""
     frameworks: tuple[str, ...] = ()
-    precisions: tuple[Precision, ...] = (Precision.FP32,)
+    precisions: tuple[Precision, ...] = ()
     devices: tuple[str, ...] = ("cpu",)
     batch_sizes: tuple[int, ...] = ()
     scenario: str = SINGLE_STREAM
@@ -72,6 +76,8 @@ class BenchPlan:
     allow_emulation: bool = False
 
     def __post_init__(self) -> None:
+        if self.scenario not in SCENARIOS:
+            raise unknown_name("scenario", self.scenario, SCENARIOS)
         if self.scenario != SINGLE_STREAM:
             raise UsageError(
                 f"--scenario {self.scenario} is not measured yet, only {SINGLE_STREAM}; leave --scenario out"
@@ -85,12 +91,14 @@ class BenchPlan:
         """Pairs of a model and a framework (None: the model's first), each met once."""
         return tuple(dict.fromkeys(product(self.models, self.frameworks or (None,))))
 
-    def cells(self) -> tuple[Cell, ...]:
-        """The cells of every subject, ordered so that a graph is built and opened once."""
+    def cells(self, own: Precision = Precision.FP32) -> tuple[Cell, ...]:
+        """The cells of a subject, ordered so that a graph is built and opened once.
+
+        own: the precision to measure where none was asked for.
+        """
+        precisions = self.precisions or (own,)
         batches = self.batch_sizes or (None,)
-        return tuple(
-            dict.fromkeys(Cell(*values) for values in product(self.precisions, self.devices, batches))
-        )
+        return tuple(dict.fromkeys(Cell(*values) for values in product(precisions, self.devices, batches)))
 
     @property
     def size(self) -> int:

@@ -42,7 +42,7 @@ class GraphRecord(_Part):
     """The graph that ran, and the FP32 graph it was made from (itself, for FP32)."""
 
     sha256: str
-    fp32_sha256: str
+    fp32_sha256: str | None = Field(description="None for a quantised or half-precision file of the user's")
     opset: int
     macs: int = Field(description="multiply-accumulates of one sample")
     parameters: int
@@ -115,10 +115,14 @@ class ExecutedRecord(_Part):
 
 
 class BuildRecord(_Part):
-    """Opening the graph on the backend: what it took in time and, at the highest, in resident memory."""
+    """From the file to the first answer at the cell's batch size: opening, compiling, placing, one query.
+
+    Opening is shared by the cells of one session and counted in each. The same span on every backend,
+    whether it compiles when it opens a file or when it first sees a shape.
+    """
 
     seconds: float
-    peak_rss_bytes: int = Field(description="above what the process held before")
+    peak_rss_bytes: int = Field(description="highest resident memory above what the process held before")
 
 
 class OptionsRecord(_Part):
@@ -147,10 +151,11 @@ class EnvironmentRecord(_Part):
 
 
 class WarningRecord(_Part):
-    """A kind out of bench.advice.Kind, and its line."""
+    """A kind out of bench.advice.Kind, what was seen, and what to do about it ("" if nothing)."""
 
     kind: str
     message: str
+    advice: str
 
 
 class Record(_Part):
@@ -196,6 +201,13 @@ def to_json(record: Record) -> str:
     samples = json.dumps(document.pop("samples_ns"), separators=(",", ":"))
     head = json.dumps(document, indent=2).removesuffix("\n}")
     return f'{head},\n  "samples_ns": {samples}\n}}\n'
+
+
+def check_folder(folder: Path) -> None:
+    """Raise StoreError where `save` could not write; hours of measuring should not end with that."""
+    with replacing_file(folder / ".writable") as temporary:
+        temporary.touch()
+    (folder / ".writable").unlink(missing_ok=True)
 
 
 def save(record: Record, folder: Path) -> Path:

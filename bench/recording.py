@@ -78,7 +78,7 @@ def make_record(
         feeds=artefacts.feeds.origin,
         options=_options(plan, artefacts),
         environment=measured.environment,
-        warnings=tuple(warned.as_record() for warned in _warnings(artefacts, measured)),
+        warnings=tuple(warned.as_record() for warned in _warnings(measured)),
         samples_ns=tuple(measured.samples.samples_ns),
     )
 
@@ -87,7 +87,7 @@ def _graph(graph: StoredGraph, artefacts: Artefacts) -> GraphRecord:
     entry = graph.entry
     return GraphRecord(
         sha256=entry.sha256,
-        fp32_sha256=artefacts.fp32.entry.sha256,
+        fp32_sha256=artefacts.fp32_sha256,
         opset=entry.opset,
         macs=entry.macs,
         parameters=entry.parameters,
@@ -139,12 +139,9 @@ def _options(plan: BenchPlan, artefacts: Artefacts) -> OptionsRecord:
     )
 
 
-def _warnings(artefacts: Artefacts, measured: Measured) -> Iterator[Warned]:
-    feeds, calibration = artefacts.feeds, measured.graph.entry.calibration
+def _warnings(measured: Measured) -> Iterator[Warned]:
     yield from measured.attested
     yield from advice.about_samples(measured.samples)
     yield from advice.about_machine(measured.environment, measured.others)
-    yield from advice.about_feeds(
-        feeds.origin, feeds.synthetic, calibration.feeds if calibration and calibration.synthetic else None
-    )
+    yield from advice.about_calibration(measured.graph.entry.calibration)
     yield from advice.about_accuracy(measured.accuracy)

@@ -61,7 +61,7 @@ class Reference:
     def _compute(self, folder: Path, device: str, batch_size: int) -> None:
         options = SessionOptions(threads=self._plan.threads)
         feeds = self._display(self._feeds(batch_size), "running fp32 for reference", self._count(batch_size))
-        with self._backend.open(self._artefacts.fp32.path, device, options) as session:
+        with self._backend.open(self._artefacts.base.path, device, options) as session:
             for index, feed in enumerate(feeds):
                 arrays = session.run(feed)
                 np.savez(folder / f"{index}.npz", allow_pickle=False, **_numbered(arrays))

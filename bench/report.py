@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TextIO
 
 from bench.record import Record
@@ -33,12 +33,20 @@ def print_table(records: Sequence[Record], stream: TextIO, width: int | None = N
 
 
 def warning_lines(records: Sequence[Record]) -> list[str]:
-    """A line for each warning; cells that share one are named together."""
-    cells: dict[str, list[str]] = {}
+    """A line for each kind: what was seen in which cells, and what to do about it."""
+    kinds: dict[tuple[str, str], dict[str, list[str]]] = {}
     for record in records:
         for warning in record.warnings:
-            cells.setdefault(f"{warning.kind}: {warning.message}", []).append(_cell(record, records))
-    return [f"warning: [{', '.join(dict.fromkeys(names))}] {line}" for line, names in cells.items()]
+            seen = kinds.setdefault((warning.kind, warning.advice), {})
+            seen.setdefault(warning.message, []).append(_cell(record, records))
+    return [f"warning: {kind}: {_seen(seen, advice)}" for (kind, advice), seen in kinds.items()]
+
+
+def _seen(seen: Mapping[str, Sequence[str]], advice: str) -> str:
+    observations = ", ".join(
+        f"[{', '.join(dict.fromkeys(cells))}] {message}" for message, cells in seen.items()
+    )
+    return f"{observations}; {advice}" if advice else observations
 
 
 def milliseconds(nanoseconds: float) -> str:

@@ -83,24 +83,6 @@ def wilson(successes: int, trials: int) -> Interval:
     return Interval(max(0.0, centre - half), min(1.0, centre + half))
 
 
-def coefficient_of_variation(samples: Sequence[int]) -> float:
-    """Standard deviation over mean; 0 for a single sample."""
-    values = np.asarray(samples, dtype=float)
-    return float(values.std(ddof=1) / values.mean()) if len(values) > 1 and values.mean() > 0 else 0.0
-
-
-def outlier_share(samples: Sequence[int]) -> float:
-    """Share beyond 3.5 modified Z-scores of the median (Iglewicz and Hoaglin, 1993).
-
-    Where more than half of the samples are equal, as a coarse clock makes them, the spread is 1.2533
-    times the mean deviation instead of 1.4826 times the median one (both estimate a normal's sigma).
-    """
-    values = np.asarray(samples, dtype=float)
-    deviations = np.abs(values - np.median(values))
-    spread = float(np.median(deviations)) / 0.6745 or float(deviations.mean()) * math.sqrt(math.pi / 2)
-    return float(np.count_nonzero(deviations > 3.5 * spread) / len(values))
-
-
 def drift(samples: Sequence[int]) -> float:
     """Relative change of the median from the first half of the samples to the second."""
     half = len(samples) // 2

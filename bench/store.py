@@ -15,7 +15,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -89,6 +89,8 @@ class Entry:
 
     def _find(self, name: str, parent_sha256: str | None, *, warn: bool) -> StoredGraph | None:
         manifest = read_manifest(self.folder / MANIFEST)
+        if warn and manifest is None and (self.folder / MANIFEST).exists():
+            self._notices.warn(f"{self.folder / MANIFEST} is no manifest of this version; building anew")
         entry = manifest.graphs.get(name) if manifest else None
         if entry is None or entry.parent_sha256 != parent_sha256:
             return None
@@ -132,7 +134,7 @@ class Entry:
     def _locked(self) -> Iterator[None]:
         import filelock
 
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(self.folder.with_suffix(".lock"))
         try:
             lock.acquire(timeout=0)
@@ -140,8 +142,11 @@ class Entry:
             self._notices.note(f"waiting for another process that is building {self.folder.name}")
             lock.acquire()
         try:
+            self.folder.mkdir(exist_ok=True)
             yield
         finally:
+            with suppress(OSError):  # it is empty where nothing has ever been built well
+                self.folder.rmdir()
             lock.release()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from bench.store import Identity, StoredGraph
 from calibration.precision import Precision
 from model_zoo import catalog
 from model_zoo.samples import LazyFeeds
-from model_zoo.spec import FeedSource, ModelSpec, Task, Variant
+from model_zoo.spec import FeedSource, Task, Variant
 from runtime.errors import StoreError, UsageError, unknown_name
 from runtime.files import sha256_of_file
 from runtime.tensors import TensorSpec
@@ -45,6 +46,8 @@ class Subject:
 
     source: makes the source model, for an export; None where `ready` holds the FP32 graph.
     ready:  graphs that are there already, by precision.
+    own:    the precision of the graph all others are made from; other than FP32 only for a file of the
+            user's, and then nothing is made from it.
     feeds:  from the FP32 graph's input specs to the samples.
     """
 
@@ -54,6 +57,7 @@ class Subject:
     feeds: FeedMaker
     ready: Mapping[Precision, StoredGraph] = field(default_factory=dict)
     weights_sha256: str | None = None
+    own: Precision = Precision.FP32
 
     @property
     def title(self) -> str:
@@ -67,7 +71,7 @@ def find_subject(plan: BenchPlan, model: str, framework: str | None) -> Subject:
     path = Path(model)
     if path.is_dir() and (path / MANIFEST).exists():
         return _bundle_subject(path, plan)
-    if path.suffix == ".onnx" or path.is_file() or len(path.parts) > 1:
+    if path.suffix == ".onnx" or path.exists() or os.sep in model:
         return _file_subject(path, plan)
     if plan.feeds is not None:
         raise UsageError(
@@ -95,7 +99,7 @@ def _zoo_subject(plan: BenchPlan, model: str, framework: str | None) -> Subject:
     }
     return Subject(
         identity=Identity(model, plan.variant, chosen, facts),
-        task=spec.task,
+        task=network.task,
         source=lambda: network.build[chosen](weights),
         feeds=_zoo_feeds(network, chosen, plan.data),
         weights_sha256=digest,
@@ -137,18 +141,33 @@ def _refuse_flags(model: Path, given: Mapping[str, object]) -> None:
 
 
 def _file_subject(path: Path, plan: BenchPlan) -> Subject:
-    from runtime import graphs
-
     zoo_only = {"--framework": plan.frameworks, "--variant": plan.variant, "--weights": plan.weights}
     _refuse_flags(path, {**zoo_only, "--data": plan.data})
     if not path.is_file():
+        found = f"a folder without a {MANIFEST}" if path.is_dir() else "no such file"
         raise UsageError(
-            f"--model {path}: no such file; give an ONNX file, a folder of `bench export`,"
+            f"--model {path}: {found}; give an ONNX file, a folder of `bench export`,"
             f" or a name: {', '.join(sorted(catalog.MODELS))}"
         )
+    entry = _file_entry(path)
+    own = Precision(entry.precision)
+    return Subject(
+        identity=Identity(path.stem, "", "onnx", {own.value: entry.sha256}),
+        task=None,
+        source=None,
+        feeds=own_feeds(plan.feeds, plan.seed),
+        ready={own: StoredGraph(path.resolve(), entry)},
+        own=own,
+    )
+
+
+def _file_entry(path: Path) -> GraphEntry:
+    from bench.own_precision import own_precision
+    from runtime import graphs
+
     facts = graphs.inspect(path)
-    entry = GraphEntry(
-        precision=Precision.FP32,
+    return GraphEntry(
+        precision=own_precision(graphs.load(path)),
         sha256=facts.sha256,
         parent_sha256=None,
         opset=facts.opset,
@@ -159,13 +178,6 @@ def _file_subject(path: Path, plan: BenchPlan) -> Subject:
         calibration=None,
         build_seconds=0.0,
         provenance={"file": path.name},
-    )
-    return Subject(
-        identity=Identity(path.stem, "", "onnx", {"fp32": facts.sha256}),
-        task=None,
-        source=None,
-        feeds=own_feeds(plan.feeds, plan.seed),
-        ready={Precision.FP32: StoredGraph(path.resolve(), entry)},
     )
 
 
@@ -184,24 +196,31 @@ def _bundle_subject(folder: Path, plan: BenchPlan) -> Subject:
     }
     for graph in ready.values():
         _verify(folder, graph.entry)
-    spec = catalog.get_model(manifest.model) if ZOO_SOURCE in manifest.identity else None
+    network = _zoo_network(manifest)
     weights = manifest.identity.get("weights", SEEDED)
     return Subject(
         identity=Identity(
             manifest.model, manifest.variant, manifest.framework, {"fp32": ready[Precision.FP32].entry.sha256}
         ),
-        task=spec.task if spec else None,
+        task=network.task if network else None,
         source=None,
-        feeds=_bundle_feeds(manifest, spec, plan),
+        feeds=_bundle_feeds(manifest, network, plan),
         ready=ready,
         weights_sha256=None if weights == SEEDED else weights,
     )
 
 
-def _bundle_feeds(manifest: Manifest, spec: ModelSpec | None, plan: BenchPlan) -> FeedMaker:
-    if spec is None or plan.feeds is not None:
+def _zoo_network(manifest: Manifest) -> Variant | None:
+    """The zoo's description of a bundle's network; None where the bundle was made from a user's model."""
+    if ZOO_SOURCE not in manifest.identity:
+        return None
+    return catalog.get_variant(catalog.get_model(manifest.model), manifest.variant)
+
+
+def _bundle_feeds(manifest: Manifest, network: Variant | None, plan: BenchPlan) -> FeedMaker:
+    if network is None or plan.feeds is not None:
         return own_feeds(plan.feeds, plan.seed)
-    return _zoo_feeds(catalog.get_variant(spec, manifest.variant), manifest.framework, plan.data)
+    return _zoo_feeds(network, manifest.framework, plan.data)
 
 
 def _verify(folder: Path, entry: GraphEntry) -> None:

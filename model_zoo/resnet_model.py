@@ -30,8 +30,9 @@ def model_of(network: ResNet, title: str, paper: PaperRow | None) -> ModelSpec:
             "caffe": Counts(network.parameters(stem_bias=network.stem_bias), network.macs),
         },
         feeds=partial(feeds_of, network),
+        task=CLASSIFICATION,
     )
-    return ModelSpec(network.name, title, CLASSIFICATION, paper, {"": variant})
+    return ModelSpec(network.name, title, paper, {"": variant})
 
 
 def build_tensorflow(network: ResNet, weights: Path | None = None) -> Source:

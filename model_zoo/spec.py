@@ -80,12 +80,14 @@ class Variant:
     build:  framework name to a function from a weights file (None: seeded weights) to a Source.
     counts: framework name to the figures of MODELS.md.
     feeds:  from a framework name (preprocessing differs) to the samples.
+    task:   what its outputs mean.
     """
 
     description: str
     build: Mapping[str, Callable[[Path | None], Source]]
     counts: Mapping[str, Counts]
     feeds: Callable[[str], FeedSource]
+    task: Task
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,5 @@ class ModelSpec:
 
     name: str
     title: str
-    task: Task
     paper: PaperRow | None
     variants: Mapping[str, Variant]

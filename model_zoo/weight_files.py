@@ -39,11 +39,12 @@ _KERAS_ROLES: dict[tuple[bool, int], tuple[str, ...]] = {
 def read_npz(path: Path) -> dict[str, Array]:
     """NumPy's archive of arrays, without pickled objects."""
     try:
-        with path.open("rb") as stream:  # left to itself, np.load forgets to close a damaged file
-            bundle = np.load(stream, allow_pickle=False)
-            if not isinstance(bundle, np.lib.npyio.NpzFile):
-                raise ValueError("it is a single array")
-            return {name: bundle[name] for name in bundle.files}
+        # np.load takes what is no zip archive for a pickle, and advises to allow that
+        if not zipfile.is_zipfile(path):
+            raise zipfile.BadZipFile("it is no zip archive")
+        with np.load(path, allow_pickle=False) as bundle:
+            # a member that is no array comes as bytes
+            return {name: np.asarray(bundle[name]) for name in bundle.files}
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise _damaged(path, "an .npz file of plain arrays", error) from error
 
@@ -97,7 +98,7 @@ def read_checkpoint(path: Path) -> dict[str, Array]:
         shapes = reader.get_variable_to_shape_map()
         names = _variable_names(reader) if _OBJECT_GRAPH in shapes else {key: key for key in shapes}
         return {name: reader.get_tensor(key) for name, key in names.items() if not _is_slot(key)}
-    except (tensorflow.errors.OpError, ValueError, RuntimeError) as error:
+    except (tensorflow.errors.OpError, IndexError, RuntimeError, ValueError) as error:
         raise _damaged(prefix, "a TensorFlow checkpoint", error) from error
 
 

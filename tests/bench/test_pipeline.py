@@ -72,9 +72,13 @@ def builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path | None]
         return TinySource(path)
 
     network = Variant(
-        "tiny network", {"tensorflow": build}, {}, lambda framework: SyntheticFeeds(SPECS, seed=0)
+        "tiny network",
+        {"tensorflow": build},
+        {},
+        lambda framework: SyntheticFeeds(SPECS, seed=0),
+        BestScore(),
     )
-    spec = ModelSpec("tiny", "Tiny", BestScore(), None, {"": network})
+    spec = ModelSpec("tiny", "Tiny", None, {"": network})
     monkeypatch.setattr(catalog, "MODELS", {"tiny": lambda: spec})
     return built
 

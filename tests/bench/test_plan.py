@@ -47,7 +47,7 @@ def test_both_frameworks_of_a_model_are_two_subjects() -> None:
     assert plan.subjects() == (("resnet50", "tensorflow"), ("resnet50", "caffe"))
 
 
-@pytest.mark.parametrize("scenario", ["multi-stream", "server", "offline", "sigle-stream"])
+@pytest.mark.parametrize("scenario", ["multi-stream", "server", "offline"])
 def test_only_single_stream_is_measured(scenario: str) -> None:
     with pytest.raises(UsageError, match=f"--scenario {scenario} is not measured yet, only single-stream"):
         BenchPlan("ort", ("m",), scenario=scenario)

@@ -10,8 +10,13 @@ import pytest
 from bench.report import milliseconds, print_table, warning_lines
 from tests.bench.factories import accuracy, record
 
-FEW = {"kind": "few-samples", "message": "400 samples; p99 wants 1000: raise --duration"}
-WIDE = {"kind": "executed-as-other-type", "message": "FP16 file, but 100% ran as float32"}
+
+def few(samples: int) -> dict[str, str]:
+    message = f"p99 of {samples} samples is the largest"
+    return {"kind": "few-samples", "message": message, "advice": "raise --duration"}
+
+
+WIDE = {"kind": "executed-as-other-type", "message": "FP16 file, but 100% ran as float32", "advice": ""}
 INT8_LATENCY = {
     "min": 7_900_000,
     "mean": 8_100_000.0,
@@ -30,12 +35,12 @@ LOWERED = {
 }
 GOLDEN = Path(__file__).with_name("golden") / "table.txt"
 RECORDS = (
-    record(warnings=[FEW]),
+    record(warnings=[few(50)]),
     record(
         precision="fp16",
         accuracy=accuracy(agreement=1.0, agreement_ci95=[0.943, 1.0], sqnr_db=61.23),
         graph={**record().graph.model_dump(), "sha256": "b" * 64},
-        warnings=[FEW, WIDE],
+        warnings=[few(50), WIDE],
     ),
     record(
         precision="int8",
@@ -44,6 +49,7 @@ RECORDS = (
         accuracy=accuracy(),
         executed=LOWERED,
         graph={**record().graph.model_dump(), "sha256": "c" * 64},
+        warnings=[few(90)],
     ),
 )
 
@@ -98,9 +104,12 @@ def test_identical_outputs_are_called_identical() -> None:
     assert "identical" in table(record(precision="fp16", accuracy=same))[5]
 
 
-def test_a_warning_of_several_cells_is_said_once() -> None:
-    assert warning_lines(RECORDS)[0].startswith("warning: [fp32, fp16] few-samples")
-    assert len(warning_lines(RECORDS)) == 2
+def test_warnings_of_one_kind_are_one_line() -> None:
+    assert warning_lines(RECORDS) == [
+        "warning: few-samples: [fp32, fp16] p99 of 50 samples is the largest, [int8] p99 of 90 samples is the"
+        " largest; raise --duration",
+        "warning: executed-as-other-type: [fp16] FP16 file, but 100% ran as float32",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -88,27 +88,6 @@ def test_one_batch_that_took_all_the_time_leaves_no_interval() -> None:
     assert stats.throughput(starts, 10**9 + 40, per_query=1)[1] is None
 
 
-def test_coefficient_of_variation_is_scipys() -> None:
-    samples = np.random.default_rng(1).integers(1, 1000, 50)
-    assert stats.coefficient_of_variation(samples.tolist()) == pytest.approx(
-        scipy_stats.variation(samples, ddof=1)
-    )
-    assert stats.coefficient_of_variation([5]) == 0.0
-
-
-def test_outliers_are_those_beyond_three_and_a_half_modified_z_scores() -> None:
-    # Median 100, median deviation 2: the limit is 3.5 * 2 / 0.6745 = 10.38 away; 110 is within, 89 is not.
-    samples = [97, 98, 99, 100, 101, 102, 103, 110, 89]
-    assert stats.outlier_share(samples) == pytest.approx(1 / 9)
-
-
-@pytest.mark.parametrize(
-    ("samples", "expected"), [([7] * 10, 0.0), ([7] * 9 + [8], 0.1), ([7] * 6 + [8] * 5, 0.0)]
-)
-def test_a_coarse_clock_alone_makes_no_outliers(samples: list[int], expected: float) -> None:
-    assert stats.outlier_share(samples) == pytest.approx(expected)
-
-
 @pytest.mark.parametrize(
     ("samples", "expected"),
     [([100] * 4 + [110] * 4, 0.10), ([100] * 8, 0.0), ([5], 0.0), ([0, 0, 1, 1], 0.0)],

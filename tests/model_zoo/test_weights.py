@@ -1,4 +1,4 @@
-"""Weights files: every format is written by the framework it belongs to, and must give back the same numbers."""
+"""Weights files: every format is written by its own framework, and must give back the same numbers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def assert_same(read: Mapping[str, Array], expected: Mapping[str, Array]) -> Non
 
 
 def npz(folder: Path) -> Path:
-    np.savez(folder / "weights.npz", **NAMED)
+    np.savez(folder / "weights.npz", allow_pickle=False, **dict(NAMED))
     return folder / "weights.npz"
 
 
@@ -83,7 +83,7 @@ def module() -> Any:
 
 
 def keras_model() -> Any:
-    import keras
+    import keras  # type: ignore[import-untyped]
 
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, name="dense")], name="bert")
     model.get_layer("dense").set_weights([KERNEL, BIAS])
@@ -121,6 +121,34 @@ def test_keras_files_are_read_by_the_names_of_layers(name: str, tmp_path: Path) 
     stored = read_weights(keras_file(name)(tmp_path))
     shapes = {"dense/kernel": (3, 4), "dense/bias": (4,)}
     assert_same(take(stored, shapes), {"dense/kernel": KERNEL, "dense/bias": BIAS})
+
+
+@keras_warnings
+def test_keras_variables_are_told_apart_by_their_number_and_rank(tmp_path: Path) -> None:
+    import keras
+
+    layers = [
+        keras.layers.BatchNormalization(name="bn"),
+        keras.layers.LayerNormalization(name="ln"),
+        keras.layers.Dense(2, name="last", use_bias=False),
+    ]
+    model = keras.Sequential([keras.Input((3,)), *layers])
+    for variable in model.weights:
+        variable.assign(RNG.normal(size=variable.shape))
+    model.save_weights(tmp_path / "a.weights.h5")
+    expected = {"/".join(variable.path.split("/")[-2:]): variable.numpy() for variable in model.weights}
+    assert {"bn/moving_variance", "ln/beta", "last/kernel"} < set(expected)
+    stored = read_weights(tmp_path / "a.weights.h5")
+    assert_same(take(stored, {name: array.shape for name, array in expected.items()}), expected)
+
+
+def test_variables_of_one_name_go_by_their_place(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    first, second = tf.Variable([1.0], name="kernel"), tf.Variable([2.0], name="kernel")
+    prefix = tf.train.Checkpoint(first=first, second=second).write(str(tmp_path / "checkpoint"))
+    expected = {"first": np.array([1], np.float32), "second": np.array([2], np.float32)}
+    assert_same(read_weights(Path(prefix)), expected)
 
 
 def test_a_caffemodel_is_read_as_layers_and_indices(tmp_path: Path) -> None:
@@ -171,6 +199,21 @@ def test_a_checkpoint_without_its_data_is_refused(tmp_path: Path) -> None:
         read_weights(prefix)
 
 
+def test_a_checkpoint_with_half_its_data_is_refused(tmp_path: Path) -> None:
+    prefix = name_checkpoint(tmp_path)
+    data = next(tmp_path.glob("*.data-*"))
+    data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
+    with pytest.raises(UsageError, match=r"model\.ckpt-2000 cannot be read as a TensorFlow checkpoint"):
+        read_weights(prefix)
+
+
+def test_nobody_is_advised_to_allow_pickles(tmp_path: Path) -> None:
+    (tmp_path / "weights.npz").write_bytes(b"no weights")  # what NumPy takes for a pickle
+    with pytest.raises(UsageError, match="it is no zip archive") as error:
+        read_weights(tmp_path / "weights.npz")
+    assert "pickle" not in str(error.value)
+
+
 def test_an_array_on_its_own_is_no_npz(tmp_path: Path) -> None:
     with (tmp_path / "weights.npz").open("wb") as stream:
         np.save(stream, KERNEL)
@@ -202,7 +245,7 @@ def test_pickles_are_refused_unopened(suffix: str, tmp_path: Path) -> None:
 
 
 def test_a_link_out_of_a_keras_file_is_not_followed(tmp_path: Path) -> None:
-    import h5py
+    import h5py  # type: ignore[import-untyped]
 
     with h5py.File(tmp_path / "secret.h5", "w") as secret:
         secret["kernel"] = KERNEL
@@ -210,6 +253,9 @@ def test_a_link_out_of_a_keras_file_is_not_followed(tmp_path: Path) -> None:
         file["dense/bias"] = BIAS
         file["dense/kernel"] = h5py.ExternalLink(str(tmp_path / "secret.h5"), "/kernel")
         file.create_dataset("dense/raw", (4,), np.float32, external=str(tmp_path / "secret.h5"))
+        layout = h5py.VirtualLayout((3, 4), np.float32)
+        layout[:] = h5py.VirtualSource(str(tmp_path / "secret.h5"), "kernel", (3, 4))
+        file.create_virtual_dataset("dense/virtual", layout)
     assert_same(read_weights(tmp_path / "weights.h5"), {"dense/bias": BIAS})
 
 
@@ -291,3 +337,10 @@ def test_weights_that_are_not_finite_are_refused(value: float) -> None:
     broken[1] = value
     with pytest.raises(UsageError, match="bias of the weights holds 1 NaN or infinite values of 4"):
         take({"bias": broken}, {"bias": (4,)})
+
+
+def test_a_member_of_an_npz_that_is_no_array_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "weights.npz", "w") as archive:
+        archive.writestr("bias", b"not an array")
+    with pytest.raises(UsageError, match=r"bias is \[\], expected \[4\]"):
+        take(read_weights(tmp_path / "weights.npz"), {"bias": (4,)})

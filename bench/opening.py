@@ -1,0 +1,46 @@
+"""Opens a graph on a backend and binds feeds to it, and tells what that took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from bench.environment import PeakMemory
+from bench.record import BuildRecord
+from bench.store import StoredGraph
+from runtime.backend import Backend, Boundary, Query, Session, SessionOptions
+from runtime.tensors import Feed
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A graph and the session it was opened in; `seconds` and the bytes are of the opening alone."""
+
+    graph: StoredGraph
+    session: Session
+    seconds: float
+    peak_bytes: int
+    held_bytes: int
+
+    def bind(self, feed: Feed, boundary: Boundary) -> tuple[Query, BuildRecord]:
+        """Bind `feed`, and tell what opening and binding took together.
+
+        NOTE: backends differ in where they compile: ONNX Runtime when it opens, OpenVINO when it
+        first sees a shape. Only the sum of both can be compared.
+        """
+        memory, began = PeakMemory(), time.perf_counter()
+        query = self.session.bind(feed, boundary)
+        seconds = self.seconds + time.perf_counter() - began
+        peak = max(self.peak_bytes, self.held_bytes + memory.rise_bytes())
+        return query, BuildRecord(seconds=seconds, peak_rss_bytes=peak)
+
+
+@contextmanager
+def opened(backend: Backend, graph: StoredGraph, device: str, options: SessionOptions) -> Iterator[Opened]:
+    """`graph` in a session; raises what Backend.open raises."""
+    memory, began = PeakMemory(), time.perf_counter()
+    with backend.open(graph.path, device, options) as session:
+        seconds = time.perf_counter() - began
+        yield Opened(graph, session, seconds, memory.rise_bytes(), memory.held_bytes())
