@@ -109,9 +109,7 @@ class Artefacts:
         with self._display.step(f"writing {self.subject.title} at {precision}"):
             ranges, facts = None, None
             if precision is Precision.INT8:
-                ranges = calibrate(
-                    self.base.path, self._calibration_feeds(), self._plan.method, self._display
-                )
+                ranges = calibrate(self.base.path, self._calibration_feeds(), self._method, self._display)
                 facts = self._calibration_facts()
             report = write_precision(self.base.path, precision, out, ranges)
         if report.skipped:
@@ -136,11 +134,15 @@ class Artefacts:
         facts = {"code": _code_digest(), **{f"tool {n}": v for n, v in package_versions(tools).items()}}
         if precision is Precision.INT8:
             facts |= {
-                "method": self._plan.method,
+                "method": self._method,
                 "samples": str(self._calibration_samples),
                 "feeds": self.feeds.digest,
             }
         return facts
+
+    @property
+    def _method(self) -> str:
+        return self._plan.method or self.subject.calibration_method
 
     def _calibration_feeds(self) -> Iterable[Feed]:
         size = fixed_batch(self.inputs) or 1
@@ -148,7 +150,7 @@ class Artefacts:
 
     def _calibration_facts(self) -> CalibrationFacts:
         return CalibrationFacts(
-            method=self._plan.method,
+            method=self._method,
             samples=self._calibration_samples,
             feeds=self.feeds.origin,
             feeds_digest=self.feeds.digest,

@@ -101,8 +101,9 @@ def measure(  # noqa: PLR0913 - one parameter a flag
     ] = None,
     calibration_samples: Annotated[int, typer.Option(min=1, help="Samples INT8 ranges are found on.")] = 64,
     calibration_method: Annotated[
-        Literal["entropy", "min-max"], typer.Option(help="How ranges are found.")
-    ] = "entropy",
+        Literal["entropy", "mean-squared-error", "min-max"] | None,
+        typer.Option(help="How ranges are found; what suits the model unless given."),
+    ] = None,
     evaluation_samples: Annotated[
         int, typer.Option(min=0, help="Samples agreement with fp32 is judged on; 0 leaves it out.")
     ] = 64,
@@ -218,8 +219,9 @@ def export(  # noqa: PLR0913 - one parameter a flag
     precision: Annotated[list[Precision] | None, typer.Option(help="fp32 is always among them.")] = None,
     calibration_samples: Annotated[int, typer.Option(min=1, help="Samples INT8 ranges are found on.")] = 64,
     calibration_method: Annotated[
-        Literal["entropy", "min-max"], typer.Option(help="How ranges are found.")
-    ] = "entropy",
+        Literal["entropy", "mean-squared-error", "min-max"] | None,
+        typer.Option(help="How ranges are found; what suits the model unless given."),
+    ] = None,
 ) -> None:
     """Export a model to ONNX and write a bundle that runs where only a runtime is installed."""
     from bench.export_command import ExportPlan, export_bundle

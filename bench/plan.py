@@ -20,10 +20,10 @@ SCENARIOS = (SINGLE_STREAM, "multi-stream", "server", "offline")
 
 @dataclass(frozen=True)
 class CalibrationPlan:
-    """How INT8 ranges are found: over how many samples, and by which method."""
+    """How INT8 ranges are found: over how many samples, and by which method (None: the model's own)."""
 
     samples: int = 64
-    method: str = "entropy"
+    method: str | None = None
 
 
 @dataclass(frozen=True)

@@ -168,6 +168,10 @@ def _as_store_error(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StoreError(
-            f"cannot write the store at {folder}: {error.strerror or error}; free the disk, or set"
-            " AIMATRIX_HOME to a folder that can be written"
+            f"cannot write the store at {folder}: {error.strerror or error}{_named(error)}; free the disk,"
+            " or set AIMATRIX_HOME to a folder that can be written"
         ) from error
+
+
+def _named(error: OSError) -> str:
+    return f" ({error.filename})" if error.filename else ""

@@ -34,8 +34,8 @@ EXPORT_TOOLS: Mapping[str, tuple[str, ...]] = {
 ZOO_SOURCE = "zoo_source"
 """Name of the identity's fact that only models of the zoo have: the digest of its code."""
 
-SEEDED = "seeded"
-"""What the identity says of weights that are no file's."""
+ZOO_WEIGHTS = "of the zoo"
+"""What the identity says of weights that are no file of the user's: seeded, or an archive's."""
 
 FeedMaker = Callable[[tuple[TensorSpec, ...]], FeedSource]
 
@@ -49,6 +49,7 @@ class Subject:
     own:    the precision of the graph all others are made from; other than FP32 only for a file of the
             user's, and then nothing is made from it.
     feeds:  from the FP32 graph's input specs to the samples.
+    calibration_method: how INT8 ranges are found unless the plan says otherwise.
     """
 
     identity: Identity
@@ -58,6 +59,7 @@ class Subject:
     ready: Mapping[Precision, StoredGraph] = field(default_factory=dict)
     weights_sha256: str | None = None
     own: Precision = Precision.FP32
+    calibration_method: str = "mean-squared-error"
 
     @property
     def title(self) -> str:
@@ -90,7 +92,7 @@ def _zoo_subject(plan: BenchPlan, model: str, framework: str | None) -> Subject:
     digest = weights_digest(weights) if weights else None
     facts = {
         ZOO_SOURCE: catalog.source_digest(),
-        "weights": digest or SEEDED,
+        "weights": digest or ZOO_WEIGHTS,
         **{
             f"tool {name}": version
             for name in EXPORT_TOOLS.get(chosen, ())
@@ -100,6 +102,7 @@ def _zoo_subject(plan: BenchPlan, model: str, framework: str | None) -> Subject:
     return Subject(
         identity=Identity(model, plan.variant, chosen, facts),
         task=network.task,
+        calibration_method=network.calibration_method,
         source=lambda: network.build[chosen](weights),
         feeds=_zoo_feeds(network, chosen, plan.data),
         weights_sha256=digest,
@@ -197,7 +200,7 @@ def _bundle_subject(folder: Path, plan: BenchPlan) -> Subject:
     for graph in ready.values():
         _verify(folder, graph.entry)
     network = _zoo_network(manifest)
-    weights = manifest.identity.get("weights", SEEDED)
+    weights = manifest.identity.get("weights", ZOO_WEIGHTS)
     return Subject(
         identity=Identity(
             manifest.model, manifest.variant, manifest.framework, {"fp32": ready[Precision.FP32].entry.sha256}
@@ -206,7 +209,7 @@ def _bundle_subject(folder: Path, plan: BenchPlan) -> Subject:
         source=None,
         feeds=_bundle_feeds(manifest, network, plan),
         ready=ready,
-        weights_sha256=None if weights == SEEDED else weights,
+        weights_sha256=None if weights == ZOO_WEIGHTS else weights,
     )
 
 

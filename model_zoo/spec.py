@@ -81,6 +81,7 @@ class Variant:
     counts: framework name to the figures of MODELS.md.
     feeds:  from a framework name (preprocessing differs) to the samples.
     task:   what its outputs mean.
+    calibration_method: how INT8 ranges are found unless the user says otherwise; measured to suit it.
     """
 
     description: str
@@ -88,6 +89,7 @@ class Variant:
     counts: Mapping[str, Counts]
     feeds: Callable[[str], FeedSource]
     task: Task
+    calibration_method: str = "entropy"
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,16 @@ their order, nor on how they were cut into batches. It does not know where the v
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Protocol
 
-from calibration.observers.entropy import EntropyObserver
+from calibration.observers import entropy, mean_squared_error
+from calibration.observers.clipping import ClippingObserver
 from calibration.observers.min_max import MinMaxObserver
 from calibration.ranges import Range
 from runtime.tensors import Array
 
-__all__ = ["OBSERVERS", "EntropyObserver", "MinMaxObserver", "Observer"]
+__all__ = ["OBSERVERS", "ClippingObserver", "MinMaxObserver", "Observer"]
 
 
 class Observer(Protocol):
@@ -29,6 +31,7 @@ class Observer(Protocol):
 
 OBSERVERS: Mapping[str, Callable[[str], Observer]] = {
     "min-max": MinMaxObserver,
-    "entropy": EntropyObserver,
+    "entropy": partial(ClippingObserver, bins_to_keep=entropy.bins_to_keep),
+    "mean-squared-error": partial(ClippingObserver, bins_to_keep=mean_squared_error.bins_to_keep),
 }
 """Method name to the maker of an observer for the tensor of that name."""

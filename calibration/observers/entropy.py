@@ -12,36 +12,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from calibration.observers.histogram import MagnitudeHistogram
-from calibration.observers.min_max import MinMaxObserver
-from calibration.ranges import Range
 from runtime.tensors import Array
 
 LEVELS = 128
 """Magnitudes 0..127 of INT8."""
 
 
-class EntropyObserver:
-    """Keeps a histogram of fixed size."""
-
-    def __init__(self, tensor: str) -> None:
-        self._extremes = MinMaxObserver(tensor)
-        self._histogram = MagnitudeHistogram()
-
-    def observe(self, values: Array) -> None:
-        self._extremes.observe(values)
-        if values.size:
-            self._histogram.add(values, self._extremes.magnitude)
-
-    def range(self) -> Range:
-        seen = self._extremes.range()
-        if seen.amax == 0.0:
-            return seen
-        threshold = best_threshold(self._histogram.counts) * self._histogram.width
-        return Range(seen.minimum, seen.maximum, min(threshold, seen.amax))
-
-
-def best_threshold(counts: Array) -> int:
+def bins_to_keep(counts: Array) -> int:
     """How many of the first bins to keep: the greatest of the best, at least LEVELS."""
     used = int(np.flatnonzero(counts)[-1]) + 1
     candidates = np.arange(min(LEVELS, used), used + 1)
