@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -137,7 +137,7 @@ class OpenVINOSession(CheckedSession):
 
     def _attest(self, feed: Feed) -> Executed:
         macs = node_macs(self._model, open_dimensions(self.inputs, feed))
-        kernels = _multiplying_kernels(self._compiled_for(feed).get_runtime_model())
+        kernels = _multiplying_kernels(self._compiled_for(feed).get_runtime_model(), macs.keys())
         return attest(macs, trace_back(kernels, self._model.graph, macs), Circumstances(EVIDENCE))
 
 
@@ -180,13 +180,19 @@ class _HostQuery(_DeviceQuery):
         return dict(zip(self._names, self._results, strict=True))
 
 
-def _multiplying_kernels(execution_graph: Any) -> Iterator[Kernel]:
+def _multiplying_kernels(execution_graph: Any, products: Set[str]) -> Iterator[Kernel]:
+    """Kernels of one product each, then those of whole attention blocks, by each name they bear."""
+    blocks = []
     for operation in execution_graph.get_ordered_ops():
         facts = operation.get_rt_info()
+        precision = _text(facts, "runtimePrecision")
+        ran = Ran(_TYPES.get(precision, precision))
+        originals = _text(facts, "originalLayersNames").split(",")
         if _text(facts, "layerType") in _MULTIPLYING:
-            precision = _text(facts, "runtimePrecision")
-            names = (operation.get_friendly_name(), *_text(facts, "originalLayersNames").split(","))
-            yield Kernel(names, Ran(_TYPES.get(precision, precision)))
+            yield Kernel((operation.get_friendly_name(), *originals), ran)
+        elif not products.isdisjoint(originals):
+            blocks += [Kernel((name,), ran) for name in originals if name]
+    yield from blocks
 
 
 @cache

@@ -36,7 +36,8 @@ def _squared_errors(counts: Array) -> Array:
         - 2 * kept * (first[-1] - first[kept])
         + kept**2 * (number[-1] - number[kept])
     )
-    return clipped + second[zeroed] + (number[kept] - number[zeroed]) * steps**2 / 12
+    within: Array = second[zeroed] + (number[kept] - number[zeroed]) * steps**2 / 12
+    return clipped + within
 
 
 def _running(values: Array) -> Array:

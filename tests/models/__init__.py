@@ -149,6 +149,26 @@ RESIDUAL = TinyModel(
     macs=4 * 64 * 4 * 9 + 4 * 10,
     weights={"w": (4, 4, 3, 3), "b": (4,), "v": (10, 4), "c": (10,)},
 )
+ATTENTION = TinyModel(
+    name="attention",
+    inputs={
+        "q": ((4, 64, 32), "float32"),
+        "k": ((4, 32, 64), "float32"),
+        "v": ((4, 64, 32), "float32"),
+        "m": ((1, 1, 64), "float32"),
+    },
+    outputs="float[batch,64,4,32] y",
+    body="""
+        [scores] s = MatMul(q, k)
+        [scaled] t = Mul(s, c)
+        [masked] u = Add(t, m)
+        [weights] p = Softmax<axis=-1>(u)
+        [context] o = MatMul(p, v)
+        [merge] y = Transpose<perm=[0,2,1,3]>(o)""",
+    computes="float32",
+    macs=2 * 4 * 64 * 64 * 32,
+    constants={"c": np.array(0.125, np.float32)},
+)
 TRANSFORMER = TinyModel(
     name="transformer",
     inputs=_SENTENCE,
@@ -292,7 +312,7 @@ BF16_CONV = TinyModel(
     weight_type="bfloat16",
 )
 
-FLOAT = (CONV_CHAIN, RESIDUAL, TRANSFORMER, EMBEDDING, PASSED_ON)
+FLOAT = (CONV_CHAIN, RESIDUAL, TRANSFORMER, ATTENTION, EMBEDDING, PASSED_ON)
 INT8 = (INT8_CONV, INT8_RESIDUAL, INT8_TAIL, INT8_MATMUL, INT8_ATTENTION)
 HALF = (FP16_CONV, BF16_CONV)
 

@@ -9,7 +9,7 @@ import pytest
 from runtime.backend import Boundary, SessionOptions
 from runtime.errors import FeedError, UnsupportedError, UsageError
 from runtime.openvino import OpenVINOBackend, OpenVINOSession
-from tests.models import BF16_CONV, CONV_CHAIN, FP16_CONV, INT8_CONV, PASSED_ON, TinyModel
+from tests.models import ATTENTION, BF16_CONV, CONV_CHAIN, FP16_CONV, INT8_CONV, PASSED_ON, TinyModel
 
 openvino = pytest.importorskip("openvino")
 
@@ -103,3 +103,16 @@ def test_what_executed_is_known_only_after_a_query(tmp_path: Path) -> None:
 def test_a_feed_the_graph_chokes_on_is_a_feed_error(tmp_path: Path) -> None:
     with _open(CONV_CHAIN, tmp_path) as session, pytest.raises(FeedError, match="'x' is float64"):
         session.run({"x": np.zeros((1, 4, 8, 8))})
+
+
+def test_the_products_of_a_fused_attention_block_are_attested(tmp_path: Path) -> None:
+    """OpenVINO makes one kernel of it, which is called after neither product."""
+    with _open(ATTENTION, tmp_path) as session:
+        session.run(ATTENTION.feed())
+        layers = {
+            str(operation.get_rt_info()["layerType"].astype(str))
+            for operation in session._compiled_for(ATTENTION.feed()).get_runtime_model().get_ordered_ops()
+        }
+        assert "Subgraph" in layers
+        assert not layers & {"MatMul", "FullyConnected"}
+        assert session.executed().macs_by_type == {"float32": 1.0}
