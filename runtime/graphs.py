@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,8 @@ from runtime.files import sha256_of_file
 from runtime.tensors import TensorSpec
 
 _QDQ = frozenset({"QuantizeLinear", "DequantizeLinear"})
+_TYPE_NUMBERS = frozenset(int(dtype) for dtype in ir.DataType) - {ir.DataType.UNDEFINED, ir.DataType.STRING}
+_NAMED = "runtime.graphs.named"
 _STANDARD_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 _UNSOUND = (
     onnx.checker.ValidationError,
@@ -50,6 +54,8 @@ class GraphFacts:
 def load(path: Path) -> ir.Model:
     """Read a file; large external data stays on disk until it is used.
 
+    A node without a name, or with another's, is called after its first output: costs and attestations
+    go by node names, and runtimes call such nodes after that output too.
     Raises GraphError for what is no ONNX file, is cut short, is malformed, or names external data
     that is missing, too short, or outside the file's folder.
     """
@@ -64,8 +70,14 @@ def load(path: Path) -> ir.Model:
     except _UNSOUND as error:
         raise GraphError(f"{path} is not sound ONNX: {_first_line(error)}; export it again") from error
     _check_domains(model)
+    model.meta[_NAMED] = _name_nodes(model.graph)
     ir.external_data.set_base_dir(model.graph, path.parent)
     return model
+
+
+def was_given_names(model: ir.Model) -> bool:
+    """Whether `load` gave any node a name that the file does not know."""
+    return bool(model.meta.get(_NAMED))
 
 
 def inspect(path: Path) -> GraphFacts:
@@ -90,7 +102,7 @@ def graph_digest(path: Path) -> str:
     proto = _read(path)
     _check_external_data(proto, path)
     own = sha256_of_file(path)
-    names = sorted({data["location"] for data in _external_data(proto)})
+    names = sorted({_external_data(tensor)["location"] for tensor in _external_tensors(proto)})
     if not names:
         return own
     parts = [own, *(f"{name} {sha256_of_file(path.parent / name)}" for name in names)]
@@ -122,34 +134,65 @@ def _read(path: Path) -> onnx.ModelProto:
 
 
 def _check_external_data(proto: onnx.ModelProto, path: Path) -> None:
-    folder = path.parent.resolve()
-    for data in _external_data(proto):
+    for tensor in _external_tensors(proto):
+        data = _external_data(tensor)
         name = data.get("location", "")
-        place = (folder / name).resolve()
-        if Path(name).is_absolute() or not place.is_relative_to(folder):
-            raise GraphError(f"{path} wants data from {name!r}, outside its own folder; refused")
+        place = _place_beside(path, name)
         if not place.is_file():
             raise GraphError(f"{path} wants its data in {name!r}, which is missing; put it beside the file")
-        end, size = _end(data), place.stat().st_size
+        end, size = _end(tensor, data), place.stat().st_size
         if end > size:
             raise GraphError(
                 f"{path} wants {end} bytes of data in {name!r}, which has {size}; copy it again in full"
             )
 
 
-def _external_data(proto: onnx.ModelProto) -> list[dict[str, str]]:
-    """External data of the main graph's constants; onnx's checker refuses it anywhere else."""
-    return [
-        {entry.key: entry.value for entry in tensor.external_data}
-        for tensor in proto.graph.initializer
-        if tensor.data_location == onnx.TensorProto.EXTERNAL
-    ]
+def _place_beside(path: Path, name: str) -> Path:
+    """Where `name` leads from the folder of `path`, links followed; raises GraphError if out of it."""
+    folder = path.parent.resolve()
+    try:
+        place = (folder / name).resolve()
+        place.is_file()  # some names, no file system takes
+    except (OSError, RuntimeError, ValueError) as error:  # too long; links in a circle; a null character
+        raise GraphError(f"{path} wants data from {name[:80]!r}, which is no file's name; refused") from error
+    if Path(name).is_absolute() or not place.is_relative_to(folder):
+        raise GraphError(f"{path} wants data from {name!r}, outside its own folder; refused")
+    return place
 
 
-def _end(data: Mapping[str, str]) -> int:
-    """Where a tensor's bytes end in its file; what is not a number the checker refuses later."""
+def _external_tensors(proto: onnx.ModelProto) -> list[onnx.TensorProto]:
+    """Constants of the main graph; onnx's checker refuses external data anywhere else."""
+    return [tensor for tensor in proto.graph.initializer if tensor.data_location == onnx.TensorProto.EXTERNAL]
+
+
+def _external_data(tensor: onnx.TensorProto) -> dict[str, str]:
+    return {entry.key: entry.value for entry in tensor.external_data}
+
+
+def _end(tensor: onnx.TensorProto, data: Mapping[str, str]) -> int:
+    """Where a tensor's bytes end in its file; what is not a number or type the checker refuses later.
+
+    The length is optional, and may say less than the shape needs: the greater of the two counts.
+    """
     offset, length = data.get("offset", "0"), data.get("length", "0")
-    return int(offset) + int(length) if offset.isdecimal() and length.isdecimal() else 0
+    if not (offset.isdecimal() and length.isdecimal()) or tensor.data_type not in _TYPE_NUMBERS:
+        return 0
+    needed: int = math.ceil(math.prod(tensor.dims) * ir.DataType(tensor.data_type).itemsize)
+    return int(offset) + max(int(length), needed)
+
+
+def _name_nodes(graph: ir.Graph) -> int:
+    """Give a name of its own to each node that has none; returns how many those were."""
+    count = Counter(node.name for node in graph)
+    taken = {name for name, uses in count.items() if name and uses == 1}
+    nameless = [node for node in graph if node.name not in taken]
+    for node in nameless:
+        name = next((str(value.name) for value in node.outputs if value.name), node.op_type)
+        while name in taken:
+            name += "_"
+        node.name = name
+        taken.add(name)
+    return len(nameless)
 
 
 def _check_domains(model: ir.Model) -> None:

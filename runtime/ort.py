@@ -25,7 +25,7 @@ from runtime.errors import (
     UsageError,
     unknown_name,
 )
-from runtime.graphs import input_specs, load, output_specs
+from runtime.graphs import input_specs, load, output_specs, was_given_names
 from runtime.origins import trace_back
 from runtime.ort_lowering import LOWERING, lower
 from runtime.session import CheckedSession
@@ -82,9 +82,11 @@ class OnnxRuntimeBackend:
         provider, provider_options = self._provider(device, options)
         model = load(graph)
         lowered = device == "cpu" and options.optimize and lower(model) > 0
+        # NOTE: it calls the kernel of an unnamed node after its place in the optimised graph ("MatMul_3")
+        source = model if lowered or was_given_names(model) else graph
         profile = Path(tempfile.mkdtemp(prefix="aimatrix-profile-"))
         try:
-            session = _open(model if lowered else graph, profile, options, (provider, provider_options))
+            session = _open(source, profile, options, (provider, provider_options), lowered)
         except HarnessError:
             shutil.rmtree(profile, ignore_errors=True)
             raise
@@ -214,7 +216,11 @@ class _DeviceQuery:
 
 
 def _open(
-    graph: ir.Model | Path, profile: Path, options: SessionOptions, provider: tuple[str, Mapping[str, str]]
+    graph: ir.Model | Path,
+    profile: Path,
+    options: SessionOptions,
+    provider: tuple[str, Mapping[str, str]],
+    lowered: bool,
 ) -> Any:
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as errors
@@ -224,7 +230,7 @@ def _open(
             _serialised(graph) if isinstance(graph, ir.Model) else str(graph),
             _settings(profile, options, provider[0]),
             providers=[(provider[0], dict(provider[1]))],
-            disabled_optimizers=_HINDERS_INTEGERS if isinstance(graph, ir.Model) else None,
+            disabled_optimizers=_HINDERS_INTEGERS if lowered else None,
         )
     except errors.NotImplemented as error:
         raise UnsupportedError(
@@ -261,8 +267,8 @@ def _serialised(model: ir.Model) -> bytes:
     proto = ir.to_proto(model)
     if proto.ByteSize() > _PROTOBUF_LIMIT:
         raise UnsupportedError(
-            f"the INT8 graph has {proto.ByteSize()} bytes, and onnxruntime takes a lowered graph of 2 GB at"
-            " most; use another backend"
+            f"the graph has {proto.ByteSize()} bytes, and onnxruntime takes one that was lowered to uint8,"
+            " or whose nodes were unnamed, of 2 GB at most; use another backend"
         )
     content: bytes = proto.SerializeToString()
     return content

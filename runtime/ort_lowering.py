@@ -14,6 +14,7 @@ With optimisations off, the result computes bit for bit what the canonical graph
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 import onnx_ir as ir
@@ -61,6 +62,7 @@ def _is_canonical(node: ir.Node) -> bool:
     """A per-tensor Q to int8 with zero point 0, read by DQs of the same kind only."""
     return (
         node.op_type == "QuantizeLinear"
+        and "output_dtype" not in node.attributes  # would contradict the uint8 zero point
         and _is_int8_zero(node)
         and not node.outputs[0].is_graph_output()
         and all(
@@ -86,7 +88,7 @@ def _take_clipping_out(quantise: ir.Node) -> tuple[int, int]:
     value = quantise.inputs[0]
     clipping = value.producer() if value is not None else None
     scale = _constant(quantise.inputs[1])
-    if clipping is None or clipping.op_type not in _CLIPPING or scale is None:
+    if clipping is None or clipping.op_type not in _CLIPPING or not _keeps_order(scale):
         return _LEAST, _GREATEST
     bounds = _float_bounds(clipping)
     if bounds is None or len(clipping.outputs[0].uses()) != 1 or clipping.outputs[0].is_graph_output():
@@ -105,7 +107,7 @@ def _float_bounds(clipping: ir.Node) -> tuple[np.float32, np.float32] | None:
         if value is None:
             continue
         constant = _constant(value)
-        if constant is None:
+        if constant is None or np.isnan(constant):
             return None
         bounds[index] = constant
     return bounds[0], bounds[1]
@@ -113,7 +115,13 @@ def _float_bounds(clipping: ir.Node) -> tuple[np.float32, np.float32] | None:
 
 def _quantised(bound: np.float32, scale: np.float32) -> int:
     """As QuantizeLinear computes it: divide in float32, round half to even, shift, saturate."""
-    return int(np.clip(np.rint(bound / scale) + _SHIFT, _LEAST, _GREATEST))
+    with np.errstate(over="ignore"):  # a bound of many steps is infinite, and saturates like one
+        return int(np.clip(np.rint(bound / scale) + _SHIFT, _LEAST, _GREATEST))
+
+
+def _keeps_order(scale: np.float32 | None) -> TypeGuard[np.float32]:
+    """Dividing by it keeps the order of numbers, without which clipping and rounding do not commute."""
+    return scale is not None and bool(0 < scale < np.inf)
 
 
 def _shift(quantise: ir.Node, constants: _Constants) -> None:
