@@ -13,7 +13,7 @@ import onnx_ir as ir
 from runtime.attestation import Circumstances, Ran, attest
 from runtime.backend import Boundary, Device, Executed, Query, SessionOptions
 from runtime.costs import node_macs
-from runtime.errors import FeedError, UnavailableError, UnsupportedError, UsageError, unknown_name
+from runtime.errors import FeedError, UnavailableError, UnsupportedError, unknown_name
 from runtime.graphs import input_specs, load, output_specs
 from runtime.origins import Kernel, trace_back
 from runtime.session import CheckedSession
@@ -95,7 +95,6 @@ class OpenVINOSession(CheckedSession):
         self._device = device
         self._properties = properties
         self._compiled: dict[tuple[tuple[int, ...], ...], Any] = {}
-        self._executed: Executed | None = None
 
     def _place(self, feed: Feed, boundary: Boundary) -> Query:
         request = self._compiled_for(feed).create_infer_request()
@@ -103,20 +102,13 @@ class OpenVINOSession(CheckedSession):
         place = _HostQuery if boundary is Boundary.HOST else _DeviceQuery
         return place(request, feed, names)
 
-    def _first_run(self, query: Query, feed: Feed) -> None:
+    def _run_unproven(self, query: Query) -> None:
         try:
             query.run()
         except RuntimeError as error:
             raise FeedError(
                 f"the graph does not accept this feed: {_line(error)}; check index ranges and shapes"
             ) from error
-        if self._executed is None:
-            self._executed = self._attest(feed)
-
-    def executed(self) -> Executed:
-        if self._executed is None:
-            raise UsageError("what executed is known only after a query has run; call bind or run first")
-        return self._executed
 
     def close(self) -> None:
         self._compiled.clear()

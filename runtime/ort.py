@@ -129,7 +129,6 @@ class OnnxRuntimeSession(CheckedSession):
         self._session = session
         self._provider = provider
         self._lowering = lowering
-        self._executed: Executed | None = None
 
     def _place(self, feed: Feed, boundary: Boundary) -> Query:
         query: Query
@@ -139,11 +138,9 @@ class OnnxRuntimeSession(CheckedSession):
             query = _DeviceQuery(self._session, feed, *_memory(self._provider, self._session))
         return query
 
-    def _first_run(self, query: Query, feed: Feed) -> None:
+    def _run_unproven(self, query: Query) -> None:
         with _told_as_feed_error():
             query.run()
-        if self._executed is None:
-            self._executed = self._attest(feed)
 
     def _attest(self, feed: Feed) -> Executed:
         profile = Path(self._session.end_profiling())
@@ -154,11 +151,6 @@ class OnnxRuntimeSession(CheckedSession):
         multiplying = ort_profile.multiplying_kernels(kernels, self._provider)
         ran = trace_back(multiplying, self._model.graph, macs)
         return attest(macs, ran, Circumstances(ort_profile.EVIDENCE, fallback, self._lowering))
-
-    def executed(self) -> Executed:
-        if self._executed is None:
-            raise UsageError("what executed is known only after a query has run; call bind or run first")
-        return self._executed
 
     def close(self) -> None:
         if self._session is not None and self._executed is None:

@@ -17,7 +17,7 @@ from runtime.costs import node_macs
 from runtime.errors import FeedError, UnsupportedError, unknown_name
 from runtime.graphs import input_specs, load, output_specs
 from runtime.session import CheckedSession
-from runtime.tensors import Array, Feed
+from runtime.tensors import Array, Feed, open_dimensions
 
 _NO_IMPLEMENTATION = (NotImplementedError, RuntimeError)
 
@@ -63,10 +63,11 @@ class ReferenceSession(CheckedSession):
     def _place(self, feed: Feed, boundary: Boundary) -> Query:
         return _ReferenceQuery(self._evaluator, dict(feed))
 
-    def executed(self) -> Executed:
+    def _attest(self, feed: Feed) -> Executed:
         ran = {node: Ran(dtype) for node, dtype in _computing_types(self._model)}
         evidence = "types of the graph's tensors; the evaluator rewrites nothing"
-        return attest(node_macs(self._model, {}), ran, Circumstances(evidence))
+        macs = node_macs(self._model, open_dimensions(self.inputs, feed))
+        return attest(macs, ran, Circumstances(evidence))
 
     def close(self) -> None:
         """Nothing is held."""

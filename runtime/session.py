@@ -1,4 +1,4 @@
-"""What every session of ours does alike: check the feed, place it, run once, close."""
+"""What every session of ours does alike: check the feed, place it, run once, attest, close."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from types import TracebackType
 from typing import Self
 
 from runtime.backend import Boundary, Executed, Query
+from runtime.errors import UsageError
 from runtime.tensors import Array, Feed, TensorSpec, check_feed
 
 
 class CheckedSession(ABC):
     """The base checks, the backend's own session is the formula.
 
-    A subclass places a checked feed (`_place`), and tells what executed once a query has run.
+    A subclass places a checked feed (`_place`), and tells what a query executed (`_attest`).
     """
 
     def __init__(self, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> None:
         self.inputs = inputs
         self.outputs = outputs
+        self._executed: Executed | None = None
 
     def bind(self, feed: Feed, boundary: Boundary) -> Query:
         check_feed(feed, self.inputs)
@@ -32,15 +34,27 @@ class CheckedSession(ABC):
         self._first_run(query, feed)
         return query.outputs()
 
+    def executed(self) -> Executed:
+        if self._executed is None:
+            raise UsageError("what executed is known only after a query has run; call bind or run first")
+        return self._executed
+
     def _first_run(self, query: Query, feed: Feed) -> None:
-        """The run that makes buffers exist; a runtime that can tell what it does is asked here."""
+        """The run that makes buffers exist, and after which a runtime can tell what it did."""
+        self._run_unproven(query)
+        if self._executed is None:
+            self._executed = self._attest(feed)
+
+    def _run_unproven(self, query: Query) -> None:
+        """Run a query that may fail on its feed; override to say so as a FeedError."""
         query.run()
 
     @abstractmethod
     def _place(self, feed: Feed, boundary: Boundary) -> Query: ...
 
     @abstractmethod
-    def executed(self) -> Executed: ...
+    def _attest(self, feed: Feed) -> Executed:
+        """What the query just run executed; `feed` tells its sizes."""
 
     @abstractmethod
     def close(self) -> None: ...

@@ -66,7 +66,6 @@ class TensorRTSession(CheckedSession):
         self._logger = make_logger(self._trt)
         self._runtime = self._trt.Runtime(self._logger)
         self._engines: dict[tuple[tuple[str, int], ...], Any] = {}
-        self._executed: Executed | None = None
 
     def _place(self, feed: Feed, boundary: Boundary) -> Query:
         context = self._engine_for(feed).create_execution_context()
@@ -76,16 +75,6 @@ class TensorRTSession(CheckedSession):
             )
         place = _HostQuery if boundary is Boundary.HOST else _DeviceQuery
         return place(context, self._stream, feed, self.outputs)
-
-    def _first_run(self, query: Query, feed: Feed) -> None:
-        query.run()
-        if self._executed is None:
-            self._executed = self._attest(feed)
-
-    def executed(self) -> Executed:
-        if self._executed is None:
-            raise UsageError("what executed is known only after a query has run; call bind or run first")
-        return self._executed
 
     def close(self) -> None:
         self._engines.clear()
