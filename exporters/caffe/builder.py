@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
 from exporters.caffe.names import unique
-from exporters.caffe.shapes import MAX_COUNT, Dims, dims, sample_count
+from exporters.caffe.shapes import BATCH, MAX_CONSTANT, MAX_COUNT, REGIONS, Dims, dims, sample_count
 from runtime.errors import ExportError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from exporters.caffe.network import Layer
     from runtime.tensors import Array
 
-Attributes = Mapping[str, int | float | str | Sequence[int] | Sequence[float]]
+Attributes = Mapping[str, int | float | str | Sequence[int] | Sequence[float] | ir.Graph]
 
 
 class Parts:
@@ -30,6 +30,8 @@ class Parts:
         self.value_names = value_names
         self.blobs_of: Counter[ir.Value] = Counter()  # a value is several blobs after a Split or a Dropout
         self.node_names: set[str] = set()
+        self.dimension_names: set[str] = {BATCH, REGIONS}
+        self.named = 0  # how many of the nodes have their final names
 
 
 class LayerBuilder:
@@ -50,32 +52,65 @@ class LayerBuilder:
         """How many blobs the layer is asked to make."""
         return len(self._layer.tops)
 
+    @property
+    def blobs(self) -> int:
+        """How many learned arrays the caffemodel has of the layer."""
+        return len(self._layer.blobs)
+
     def error(self, message: str) -> ExportError:
         """The error to raise when this layer cannot be said in ONNX."""
-        return ExportError(f"layer {self._layer.name!r} ({self._layer.type}): {message}")
+        return ExportError(f"{self._layer}: {message}")
 
     def reads_alone(self, index: int, bottom: ir.Value) -> bool:
         """Whether no other layer, nor the user, sees `bottom`, the value of this layer's bottom `index`."""
         return self._layer.bottoms[index] in self._read_once and self._parts.blobs_of[bottom] == 1
 
     def node(
-        self, op_type: str, inputs: Sequence[ir.Value], shape: Dims, attributes: Attributes | None = None
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        shape: Dims,
+        attributes: Attributes | None = None,
+        dtype: ir.DataType = ir.DataType.FLOAT,
     ) -> ir.Value:
-        """Append a node with one float32 output of `shape`; its output."""
-        return self.nodes(op_type, inputs, [shape], attributes)[0]
+        """Append a node with one output of `shape` and `dtype`; its output."""
+        return self.nodes(op_type, inputs, [shape], attributes, [dtype])[0]
 
     def nodes(
         self,
         op_type: str,
-        inputs: Sequence[ir.Value],
+        inputs: Sequence[ir.Value | None],
         shapes: Sequence[Dims],
         attributes: Attributes | None = None,
+        dtypes: Sequence[ir.DataType] | None = None,
     ) -> tuple[ir.Value, ...]:
-        """Append one node with as many float32 outputs as there are `shapes`; its outputs."""
+        """Append one node with as many outputs (float32 unless told) as there are `shapes`; its outputs."""
         name = unique(f"{self._layer.name}/{op_type}", self._parts.node_names)
-        outputs = [self._value(name, shape) for shape in shapes]
+        types = dtypes or [ir.DataType.FLOAT] * len(shapes)
+        outputs = [self._value(name, shape, dtype) for shape, dtype in zip(shapes, types, strict=True)]
         self._parts.nodes.append(ir.node(op_type, inputs, attributes or {}, outputs=outputs, name=name))
         return tuple(outputs)
+
+    def body(
+        self, inputs: Mapping[str, Dims], write: Callable[[Sequence[ir.Value]], Sequence[ir.Value]]
+    ) -> ir.Graph:
+        """A graph to repeat: its float32 inputs by role, and what `write` makes of them as its outputs.
+
+        Nodes that `write` appends go into it; constants stay outside, where the body can read them.
+        """
+        outside, self._parts.nodes = self._parts.nodes, []
+        values = [
+            self._value(f"{self._layer.name}/{role}", shape, ir.DataType.FLOAT)
+            for role, shape in inputs.items()
+        ]
+        outputs = write(values)
+        inside, self._parts.nodes = self._parts.nodes, outside
+        return ir.Graph(values, outputs, nodes=inside, name=f"{self._layer.name}/body")
+
+    def limit(self, what: str, count: int) -> None:
+        """Raise ExportError where `count` numbers are too many to be worked out now."""
+        if count > MAX_CONSTANT:
+            raise self.error(f"would need {count} {what}, at most {MAX_CONSTANT} are made")
 
     def constant(self, role: str, array: Array) -> ir.Value:
         """An initializer called layer/role that holds `array`, not a copy of it."""
@@ -87,10 +122,15 @@ class LayerBuilder:
         self._parts.initializers.append(value)
         return value
 
+    def dimension(self, role: str) -> str:
+        """A name for a dimension that only running the network tells; two of one name must be equal."""
+        return unique(f"{self._layer.name}/{role}", self._parts.dimension_names)
+
     def blob(self, index: int, role: str, shape: Sequence[int]) -> Array:
         """The layer's learned array in the shape that the prototxt asks for.
 
-        Caffe wrote every blob with four dimensions once, filled up with ones in front: those are ignored.
+        Caffe wrote every blob with four dimensions once, filled up with ones in front or (BN) around: those
+        are ignored.
         """
         blobs = self._layer.blobs
         if index >= len(blobs):
@@ -99,7 +139,7 @@ class LayerBuilder:
                 f" {list(shape)}) is missing; is it the caffemodel of this prototxt?"
             )
         array = blobs[index]
-        if _without_leading_ones(array.shape) != _without_leading_ones(shape):
+        if _without_outer_ones(array.shape) != _without_outer_ones(shape):
             raise self.error(
                 f"blob {index} ({role}) has shape {list(array.shape)}, the prototxt wants {list(shape)};"
                 " is it the caffemodel of this prototxt?"
@@ -128,7 +168,7 @@ class LayerBuilder:
         channels, height, width = self.sizes(bottom, 1)
         return channels, height, width
 
-    def _value(self, name: str, shape: Dims) -> ir.Value:
+    def _value(self, name: str, shape: Dims, dtype: ir.DataType) -> ir.Value:
         numbers = [size for size in shape if isinstance(size, int)]
         if min(numbers, default=1) < 1 or sample_count(shape) > MAX_COUNT:
             raise self.error(
@@ -138,13 +178,13 @@ class LayerBuilder:
         return ir.Value(
             name=unique(name, self._parts.value_names),
             shape=ir.Shape(shape),
-            type=ir.TensorType(ir.DataType.FLOAT),
+            type=ir.TensorType(dtype),
         )
 
 
-def _without_leading_ones(shape: Sequence[int]) -> tuple[int, ...]:
-    first = next((index for index, size in enumerate(shape) if size != 1), len(shape))
-    return tuple(shape[first:])
+def _without_outer_ones(shape: Sequence[int]) -> tuple[int, ...]:
+    real = [index for index, size in enumerate(shape) if size != 1]
+    return tuple(shape[real[0] : real[-1] + 1]) if real else ()
 
 
 def _listed(value: ir.Value) -> str:

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import difflib
+import math
 from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
 from exporters.caffe.builder import LayerBuilder, Parts
-from exporters.caffe.layers import LAYERS, SUPPORTED, LayerType
+from exporters.caffe.layers import LAYERS, MANY, PYTHON_LAYERS, SUPPORTED, Handler, LayerType
 from exporters.caffe.names import unique
 from exporters.source import ZOO_IR_VERSION, ZOO_OPSET
 from runtime.errors import ExportError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
+
+    from google.protobuf.message import Message
 
     from exporters.caffe.network import Layer, Network
+
+NO_PYTHON_LAYERS: Mapping[str, Handler] = MappingProxyType({})
 
 _TRAINING = ("Data", "Loss", "Accuracy", "SoftmaxWithLoss")
 
 
-def to_onnx(network: Network) -> ir.Model:
+def to_onnx(network: Network, python_layers: Mapping[str, Handler] = NO_PYTHON_LAYERS) -> ir.Model:
     """The network at opset ZOO_OPSET with its blobs as initializers (not copied).
 
+    python_layers: how the user's Python layers are said in ONNX, by class name, with or without its module.
     Raises ExportError naming the layer that cannot be said in ONNX.
     """
     inputs = {blob.name: _graph_input(blob.name, blob.dims) for blob in network.inputs}
@@ -32,8 +41,10 @@ def to_onnx(network: Network) -> ir.Model:
     read_once = _read_once(network)
     values = dict(inputs)
     for layer in network.layers:
-        made = _convert(layer, LayerBuilder(layer, parts, read_once), values, parts)
+        kind = _layer_type(layer, python_layers)
+        made = _convert(kind, layer, LayerBuilder(layer, parts, read_once), values)
         values.update(zip(layer.tops, made, strict=True))
+        _name_node(layer, parts)
         parts.blobs_of.update(made)
     outputs = _name_values(network, values, parts)
     graph = ir.Graph(
@@ -48,30 +59,71 @@ def to_onnx(network: Network) -> ir.Model:
 
 
 def _convert(
-    layer: Layer, build: LayerBuilder, values: dict[str, ir.Value], parts: Parts
+    kind: LayerType, layer: Layer, build: LayerBuilder, values: dict[str, ir.Value]
 ) -> Sequence[ir.Value]:
-    kind = _layer_type(layer)
     least, most = kind.bottoms
     if not least <= len(layer.bottoms) <= most:
         raise build.error(f"has {len(layer.bottoms)} bottoms, can take {kind.bottoms_text}")
-    before = len(parts.nodes)
+    absurd = next(_not_finite(layer.parameter), None)
+    if absurd is not None:
+        raise build.error(f"{absurd} is infinite or not a number")
     made = kind.convert(build, [values[bottom] for bottom in layer.bottoms])
     if len(made) != len(layer.tops):
         raise build.error(f"has {len(layer.tops)} tops, {len(made)} can be exported")
-    if len(parts.nodes) == before + 1:  # a layer that is one node gives it its name
-        parts.nodes[-1].name = unique(layer.name, parts.node_names)
     return made
 
 
-def _layer_type(layer: Layer) -> LayerType:
+def _not_finite(message: Message) -> Iterator[str]:
+    """Names of a layer's parameters that are NaN or infinite; blobs are looked at where they are read."""
+    for field, value in message.ListFields():
+        if field.message_type is None and field.cpp_type == field.CPPTYPE_FLOAT:
+            numbers = value if isinstance(value, Iterable) else (value,)
+            if not all(math.isfinite(number) for number in numbers):
+                yield field.name
+        elif field.message_type is not None and field.name != "blobs":
+            for part in value if isinstance(value, Sequence) else (value,):
+                yield from _not_finite(part)
+
+
+def _name_node(layer: Layer, parts: Parts) -> None:
+    """A layer that is one node gives it its name."""
+    if len(parts.nodes) == parts.named + 1:
+        parts.nodes[-1].name = unique(layer.name, parts.node_names)
+    parts.named = len(parts.nodes)
+
+
+def _layer_type(layer: Layer, python_layers: Mapping[str, Handler]) -> LayerType:
+    if layer.type == "Python":
+        return _python_layer(layer, python_layers)
     try:
         return LAYERS[layer.type]
     except KeyError:
-        hint = "give the deploy.prototxt; " if layer.type.endswith(_TRAINING) else ""
         raise ExportError(
-            f"layer {layer.name!r} has type {layer.type!r}, which cannot be exported; {hint}"
-            f"supported: {', '.join(SUPPORTED)}"
+            f"{layer} has a type that cannot be exported; {_advice(layer)}; supported: {', '.join(SUPPORTED)}"
         ) from None
+
+
+def _python_layer(layer: Layer, python_layers: Mapping[str, Handler]) -> LayerType:
+    parameter = layer.parameter.python_param
+    full_name = f"{parameter.module}.{parameter.layer}"
+    for name in (full_name, parameter.layer):
+        if name in python_layers:
+            return LayerType(python_layers[name], bottoms=(0, MANY))
+    if full_name in PYTHON_LAYERS:
+        return PYTHON_LAYERS[full_name]
+    raise ExportError(
+        f"{layer} runs {full_name}, code that no prototxt holds; map it to a function that makes its ONNX"
+        f" nodes (--python-layer module:function); known: {', '.join(PYTHON_LAYERS)}"
+    )
+
+
+def _advice(layer: Layer) -> str:
+    if layer.type.endswith(_TRAINING):
+        return "give the deploy.prototxt"
+    near = difflib.get_close_matches(layer.type, SUPPORTED, n=1)
+    return (
+        f"did you mean {near[0]}?" if near else "take the layer out, or say it with layers that are supported"
+    )
 
 
 def _graph_input(name: str, shape: Sequence[int | str]) -> ir.Value:
@@ -81,20 +133,23 @@ def _graph_input(name: str, shape: Sequence[int | str]) -> ir.Value:
 def _read_once(network: Network) -> frozenset[str]:
     """Blobs that exactly one layer reads and the user does not."""
     reads = Counter(bottom for layer in network.layers for bottom in layer.bottoms)
+    reads.update(network.outputs)
     return frozenset(name for name, times in reads.items() if times == 1)
 
 
 def _name_values(network: Network, values: dict[str, ir.Value], parts: Parts) -> list[ir.Value]:
     """Give values their blobs' names, the outputs first; the graph's outputs.
 
-    Several blobs can be one value (after a Split or a Dropout): it has the first name; outputs are copied.
+    Several blobs can be one value (after a Split or a Dropout): it has the first name; outputs are copied,
+    and so are those that no node makes (prior boxes).
     """
     named = {values[blob.name] for blob in network.inputs}
     outputs = []
     for top in network.outputs:
-        value = _copy(values[top], parts) if values[top] in named else values[top]
+        shared = values[top] in named or values[top].producer() is None
+        value = _copy(values[top], parts) if shared else values[top]
         value.name = top
-        named.add(value)
+        named |= {value, values[top]}
         outputs.append(value)
     for top, value in values.items():
         if value not in named:

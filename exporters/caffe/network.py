@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from exporters.caffe.blobs import blob_array
 from exporters.caffe.names import unique
 from exporters.caffe.phases import in_test_phase
-from exporters.caffe.shapes import BATCH, MAX_COUNT, Dims
+from exporters.caffe.shapes import BATCH, MAX_COUNT, REGIONS, Dims
 from exporters.caffe.upgrade import layers as current_layers
 from runtime.errors import GraphError
 
@@ -42,6 +42,12 @@ class Layer:
     bottoms: tuple[str, ...]
     tops: tuple[str, ...]
     blobs: tuple[Array, ...]
+    line: int | None = None
+
+    def __str__(self) -> str:
+        """How errors call it: name, type and, where it is known, its line in the prototxt."""
+        at = "" if self.line is None else f"line {self.line}: "
+        return f"{at}layer {self.name!r} ({self.type})"
 
 
 @dataclass(frozen=True)
@@ -61,9 +67,14 @@ class Network:
         )
 
 
-def build_network(prototxt: NetParameter, caffemodel: NetParameter) -> Network:
-    """Join both files; raises GraphError where they do not make one network."""
-    found = in_test_phase(current_layers(prototxt), prototxt.state)
+def build_network(prototxt: NetParameter, caffemodel: NetParameter, lines: Sequence[int] = ()) -> Network:
+    """Join both files; `lines` are those of the prototxt's layers, for errors.
+
+    Raises GraphError where the files do not make one network.
+    """
+    every = current_layers(prototxt)
+    found = in_test_phase(every, prototxt.state)
+    line_of = dict(zip(map(id, every), lines, strict=False))
     inputs = tuple(_inputs(prototxt, found))
     _check_names(inputs, found)
     computing = [layer for layer in found if layer.type != "Input"]
@@ -74,10 +85,9 @@ def build_network(prototxt: NetParameter, caffemodel: NetParameter) -> Network:
     for parameter, names in zip(computing, tops, strict=True):
         bottoms = tuple(_lookup(current, bottom, parameter.name) for bottom in parameter.bottom)
         current.update(zip(parameter.top, names, strict=True))
-        layers.append(
-            Layer(parameter.name, parameter.type, parameter, bottoms, names, blobs.get(parameter.name, ()))
-        )
-    return Network(prototxt.name, inputs, tuple(layers), _outputs(layers))
+        learned, line = blobs.get(parameter.name, ()), line_of.get(id(parameter))
+        layers.append(Layer(parameter.name, parameter.type, parameter, bottoms, names, learned, line))
+    return Network(prototxt.name, _regions_apart(inputs, layers), tuple(layers), unread_tops(layers))
 
 
 def _check_names(inputs: Sequence[Input], layers: Sequence[LayerParameter]) -> None:
@@ -179,7 +189,13 @@ def _lookup(current: dict[str, str], bottom: str, layer: str) -> str:
         ) from None
 
 
-def _outputs(layers: Sequence[Layer]) -> tuple[str, ...]:
+def _regions_apart(inputs: tuple[Input, ...], layers: Sequence[Layer]) -> tuple[Input, ...]:
+    """An input of regions (Fast R-CNN) has as many rows as it likes, not as many as there are images."""
+    fed = {layer.bottoms[1] for layer in layers if layer.type == "ROIPooling" and len(layer.bottoms) == 2}
+    return tuple(Input(blob.name, (REGIONS, *blob.dims[1:])) if blob.name in fed else blob for blob in inputs)
+
+
+def unread_tops(layers: Sequence[Layer]) -> tuple[str, ...]:
     """The tops that no layer reads, in the order in which they are made."""
     read = {bottom for layer in layers for bottom in layer.bottoms}
     return tuple(top for layer in layers for top in layer.tops if top not in read)

@@ -19,6 +19,8 @@ from runtime.tensors import Array, Feed
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from google.protobuf.message import Message
+
     from exporters.caffe.caffe_pb2 import LayerParameter, NetParameter
     from exporters.caffe.network import Layer, Network
 
@@ -29,7 +31,7 @@ class Oracle:
     def __init__(self, prototxt: str, caffemodel: bytes, network: Network) -> None:
         self._cv2 = _opencv()
         self._network = network
-        text = _for_opencv(read_prototxt(prototxt)).encode()
+        text = _for_opencv(_only(read_prototxt(prototxt), network)).encode()
         try:
             net = self._cv2.dnn.readNetFromCaffe(
                 np.frombuffer(text, np.uint8), np.frombuffer(caffemodel, np.uint8)
@@ -45,24 +47,65 @@ class Oracle:
 
     def run(self, feed: Feed) -> dict[str, Array]:
         """The network's outputs by blob name, in the shapes that OpenCV gives them."""
+        sources = {top: self._before_splits(top) for top in self._network.outputs}
         makers = {top: layer for layer in self._network.layers for top in layer.tops}
         # NOTE: asked for a blob, OpenCV gives its value before in-place layers; asked for a layer, its own.
-        wanted = [makers[top] for top in self._network.outputs]
+        asked = [blob for blob in dict.fromkeys(sources.values()) if blob in makers]
         try:
             for name, array in feed.items():
                 self._net.setInput(np.ascontiguousarray(array), name)
-            answers = self._net.forwardAndRetrieve([_opencv_name(layer) for layer in wanted])
+            names = [_opencv_name(makers[blob]) for blob in asked]
+            answers = self._net.forwardAndRetrieve(names) if names else []
         except self._cv2.error as error:
             raise _refused(error) from error
-        return {
-            top: np.array(tops[layer.tops.index(top)])
-            for top, layer, tops in zip(self._network.outputs, wanted, answers, strict=True)
+        found = dict(feed)
+        for blob, tops in zip(asked, answers, strict=True):
+            found[blob] = _as_caffe(makers[blob], np.array(tops[makers[blob].tops.index(blob)]))
+        return {top: found[blob] for top, blob in sources.items()}
+
+    def _before_splits(self, blob: str) -> str:
+        """The blob that `blob` is a copy of: OpenCV writes over all copies but the first."""
+        split_from = {
+            top: layer.bottoms[0]
+            for layer in self._network.layers
+            if layer.type == "Split"
+            for top in layer.tops
         }
+        while blob in split_from:
+            blob = split_from[blob]
+        return blob
+
+
+def _as_caffe(layer: Layer, answer: Array) -> Array:
+    """OpenCV lists detections by score alone, and fills up with rows of zeros where there are none."""
+    if layer.type != "DetectionOutput":
+        return answer
+    rows = answer.reshape(-1, 7)
+    rows = rows[rows.any(axis=1)]
+    order = np.lexsort((-rows[:, 2], rows[:, 1], rows[:, 0]))
+    return rows[order][np.newaxis, np.newaxis]
+
+
+def _only(net: NetParameter, network: Network) -> NetParameter:
+    """The part of the prototxt that `network` holds: without its post-processing it holds less."""
+    held = {layer.name for layer in network.layers}
+    fed = {blob.name for blob in network.inputs}
+    for layers in (net.layer, net.layers):
+        for index in reversed(range(len(layers))):
+            if layers[index].name not in held and not fed.intersection(layers[index].top):
+                del layers[index]
+    for index in reversed(range(len(net.input))):
+        if net.input[index] not in fed:
+            del net.input[index]
+            del net.input_shape[index : index + 1]
+            del net.input_dim[4 * index : 4 * index + 4]
+    return net
 
 
 def _opencv_name(layer: Layer) -> str:
     """OpenCV 4 calls every layer by its name, but a Convolution by its top's."""
-    return str(layer.parameter.top[0]) if layer.type == "Convolution" else layer.name
+    plain = _PLAIN.get(layer.type, layer.type)
+    return str(layer.parameter.top[0]) if plain == "Convolution" else layer.name
 
 
 def _opencv() -> ModuleType:
@@ -113,7 +156,14 @@ def _slice(layer: LayerParameter) -> None:
         layer.slice_param.axis = layer.slice_param.slice_dim
 
 
+_PLAIN = {"ConvolutionDepthwise": "Convolution", "DepthwiseConvolution": "Convolution"}
+
+
 def _convolution(layer: LayerParameter) -> None:
+    """OpenCV knows depthwise convolutions only as grouped ones."""
+    if layer.type == "ConvolutionDepthwise":
+        layer.convolution_param.group = layer.convolution_param.num_output
+    layer.type = _PLAIN.get(layer.type, layer.type)
     if layer.type == "Deconvolution" and set(layer.convolution_param.dilation) - {1}:
         raise _refused(f"it gives the dilated Deconvolution {layer.name!r} a wrong shape")
 
@@ -131,6 +181,12 @@ def _lrn(layer: LayerParameter) -> None:
         raise _refused(f"it ignores k = {parameter.k:g} of the LRN layer {layer.name!r}")
 
 
+def _mvn(layer: LayerParameter) -> None:
+    parameter = layer.mvn_param
+    if parameter.normalize_variance and parameter.HasField("eps"):
+        raise _refused(f"it has the eps of the MVN layer {layer.name!r} under the root, Caffe behind it")
+
+
 def _normalize(layer: LayerParameter) -> None:
     if layer.norm_param.across_spatial and not layer.norm_param.channel_shared:
         raise _refused(f"it cannot normalise {layer.name!r} across space with a scale for each channel")
@@ -145,21 +201,44 @@ def _pooling(layer: LayerParameter) -> None:
     parameter.ClearField("round_mode")
 
 
+def _detection_output(layer: LayerParameter) -> None:
+    """OpenCV knows few of Caffe's defaults, so they are written out."""
+    _write_defaults(layer.detection_output_param, "share_location", "background_label_id", "code_type")
+    _write_defaults(layer.detection_output_param, "keep_top_k", "variance_encoded_in_target")
+    _write_defaults(layer.detection_output_param.nms_param, "nms_threshold")
+
+
+def _write_defaults(parameter: Message, *names: str) -> None:
+    for name in names:
+        setattr(parameter, name, getattr(parameter, name))
+
+
 def _prior_box(layer: LayerParameter) -> None:
-    """Caffe cuts box sizes down to whole pixels, OpenCV takes them as they are."""
+    """Caffe cuts box sizes down to whole pixels, OpenCV takes them as they are; and it has other defaults."""
+    _write_defaults(layer.prior_box_param, "flip", "clip", "offset")
+    if not layer.prior_box_param.variance:
+        layer.prior_box_param.variance.append(0.1)
     for sizes in (layer.prior_box_param.min_size, layer.prior_box_param.max_size):
         sizes[:] = [int(size) for size in sizes]
+
+
+def _proposal(layer: LayerParameter) -> None:
+    if layer.proposal_param.min_size:
+        raise _refused(f"it keeps boxes below min_size in the Proposal layer {layer.name!r}")
 
 
 _DIFFERENCES = MappingProxyType(
     {
         "concat_param": _concat,
         "convolution_param": _convolution,
+        "detection_output_param": _detection_output,
         "dropout_param": _dropout,
         "lrn_param": _lrn,
+        "mvn_param": _mvn,
         "norm_param": _normalize,
         "pooling_param": _pooling,
         "prior_box_param": _prior_box,
+        "proposal_param": _proposal,
         "slice_param": _slice,
     }
 )

@@ -23,7 +23,7 @@ MAX_MODEL_BYTES = (1 << 31) - 1
 def read_prototxt(text: str) -> NetParameter:
     """The network's description; raises GraphError with line and column when the text is not one.
 
-    A field that the schema does not have is an error: skipping it could change what the network computes.
+    Fields that the schema does not have are left out here; `text.outline` names them.
     """
     from google.protobuf import text_format
 
@@ -31,7 +31,7 @@ def read_prototxt(text: str) -> NetParameter:
     if len(text) > MAX_TEXT_BYTES:
         raise GraphError(f"the prototxt has {len(text)} characters, at most {MAX_TEXT_BYTES} are read")
     try:
-        text_format.Parse(text, net)
+        text_format.Parse(text, net, allow_unknown_field=True)
     except (text_format.ParseError, UnicodeError, RecursionError) as error:
         raise GraphError(f"not a prototxt, at line:column {_one_line(error)}") from error
     if not (net.layer or net.layers):

@@ -14,8 +14,15 @@ Dims = tuple[int | str, ...]
 BATCH = "batch"
 """The name of every input's first dimension."""
 
+REGIONS = "regions"
+"""The name of the first dimension of an input that is read as regions of interest."""
+
 MAX_COUNT = (1 << 31) - 1
 """Caffe counts a blob's values in an int; larger ones do not exist."""
+
+
+MAX_CONSTANT = 1 << 24
+"""The most values that a layer may have worked out now, such as prior boxes; SSD512 has 200 000."""
 
 
 def dims(value: ir.Value) -> Dims:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import onnx_ir as ir
 
 from exporters.caffe.builder import LayerBuilder
@@ -20,6 +21,9 @@ def convert(build: LayerBuilder, bottoms: Sequence[ir.Value]) -> Sequence[ir.Val
         other = dims(bottom)
         if (*other[:axis], *other[axis + 1 :]) != (*first[:axis], *first[axis + 1 :]):
             raise build.error(f"shapes {list(first)} and {list(other)} differ beside axis {axis}")
+    fixed = [bottom.const_value for bottom in bottoms]
+    if all(array is not None for array in fixed):  # the prior boxes of several layers
+        return [build.constant("joined", np.concatenate([array.numpy() for array in fixed if array], axis))]
     joined = sum(build.sizes(bottom, axis, axis + 1)[0] for bottom in bottoms)
     if len(bottoms) == 1:
         return bottoms

@@ -13,18 +13,29 @@ from exporters.caffe.shapes import dims
 
 def convert(build: LayerBuilder, bottoms: Sequence[ir.Value]) -> Sequence[ir.Value]:
     """`(in + 2 pad - (dilation (kernel - 1) + 1)) // stride + 1` pixels; weight [out, in/group, *kernel]."""
-    parameter = build.parameter.convolution_param
-    x = bottoms[0]
+    return _convolved(build, bottoms[0], build.parameter.convolution_param.group)
+
+
+def depthwise(build: LayerBuilder, bottoms: Sequence[ir.Value]) -> Sequence[ir.Value]:
+    """ConvolutionDepthwise (ShuffleNet): as many groups as channels, whatever `group` says."""
+    (channels,) = build.sizes(bottoms[0], build.axis(bottoms[0], 1), 2)
+    outputs = build.parameter.convolution_param.num_output
+    if outputs != channels:
+        raise build.error(f"num_output {outputs} must be the number of channels, {channels}")
+    return _convolved(build, bottoms[0], channels)
+
+
+def _convolved(build: LayerBuilder, x: ir.Value, group: int) -> Sequence[ir.Value]:
     window = convolution_window(build, x)
     channels, *image = build.sizes(x, 1)
     outputs = grouped_outputs(build, channels)
-    weight = build.blob(0, "weight", (outputs, channels // parameter.group, *window.kernel))
+    weight = build.blob(0, "weight", (outputs, channels // group, *window.kernel))
     inputs = [x, build.constant("weight", weight), *bias(build, outputs)]
     made = [
         (size + 2 * pad - reach) // stride + 1
         for size, pad, reach, stride in zip(image, window.pad, window.reach, window.stride, strict=True)
     ]
-    attributes: Attributes = {**window.attributes, "group": parameter.group}
+    attributes: Attributes = {**window.attributes, "group": group}
     return [build.node("Conv", inputs, (dims(x)[0], outputs, *made), attributes)]
 
 

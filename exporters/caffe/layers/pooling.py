@@ -15,6 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from exporters.caffe.builder import LayerBuilder
+from exporters.caffe.formula import FLOAT, INT64, Term
 from exporters.caffe.shapes import Dims, dims
 from runtime.tensors import Array
 
@@ -53,6 +54,8 @@ def convert(build: LayerBuilder, bottoms: Sequence[ir.Value]) -> Sequence[ir.Val
         return [_whole_image(build, bottoms[0], (batch, channels, 1, 1), average)]
     windows = [_windows(build, size, index) for index, size in enumerate(image)]
     shape = (batch, channels, *(axis.count for axis in windows))
+    if build.tops == 2 and not average:
+        return _maximum_and_place(build, bottoms[0], windows, shape)
     return [(_average if average else _maximum)(build, bottoms[0], windows, shape)]
 
 
@@ -104,6 +107,16 @@ def _rounds_down(build: LayerBuilder) -> bool:
 
 def _maximum(build: LayerBuilder, x: ir.Value, windows: Sequence[Windows], shape: Dims) -> ir.Value:
     return build.node("MaxPool", [x], shape, _attributes(windows))
+
+
+def _maximum_and_place(
+    build: LayerBuilder, x: ir.Value, windows: Sequence[Windows], shape: Dims
+) -> Sequence[ir.Value]:
+    """Also where in its channel each maximum lies (row * width + column), for an Upsample layer."""
+    kinds = [FLOAT, INT64]
+    pooled, places = build.nodes("MaxPool", [x], [shape, shape], _attributes(windows), kinds)
+    area = prod(axis.size for axis in windows)  # ONNX counts through the whole blob
+    return [pooled, Term(build, places).remainder(area).cast(FLOAT).value]
 
 
 def _average(build: LayerBuilder, x: ir.Value, windows: Sequence[Windows], shape: Dims) -> ir.Value:

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from exporters.caffe.builder import LayerBuilder
-from exporters.caffe.shapes import BATCH, Dims, dims, sample_count
+from exporters.caffe.shapes import Dims, dims, sample_count
 
 
 def convert(build: LayerBuilder, bottoms: Sequence[ir.Value]) -> Sequence[ir.Value]:
@@ -26,9 +26,9 @@ def convert(build: LayerBuilder, bottoms: Sequence[ir.Value]) -> Sequence[ir.Val
 
 def reshape_to(build: LayerBuilder, bottom: ir.Value, target: Dims) -> ir.Value:
     """`bottom` with the dimensions `target`; the open batch stays open."""
-    if BATCH in target[1:]:
+    if any(isinstance(size, str) for size in target[1:]):
         raise build.error(f"{list(dims(bottom))} to {list(target)}: the batch must stay the first dimension")
-    numbers = [0 if size == BATCH else int(size) for size in target]
+    numbers = [0 if isinstance(size, str) else size for size in target]
     shape = build.constant("shape", np.array(numbers, np.int64))
     return build.node("Reshape", [bottom, shape], target)
 
@@ -43,7 +43,7 @@ def _replaced(build: LayerBuilder, shape: Dims, first: int, end: int) -> Dims:
     if min(wanted, default=1) < -1 or wanted.count(-1) > 1:
         raise build.error(f"shape {wanted}; each dim is positive, 0 (copied) or at most once -1 (worked out)")
     held, given = list(shape[first:end]), [size for size in copied if size != -1]
-    if (BATCH in held) != (BATCH in given):
+    if [size for size in held if isinstance(size, str)] != [size for size in given if isinstance(size, str)]:
         raise build.error(f"shape {wanted} for {list(shape)} would fix the batch; begin it with dim: 0")
     rest, over = divmod(sample_count(held), sample_count(given))
     if over or (rest != 1 and -1 not in wanted):

@@ -46,7 +46,13 @@ def _batch_norm_before(build: LayerBuilder, x: ir.Value, gamma: Array) -> ir.Nod
     one_a_channel = gamma.ndim == len(dims(x)) - 1 and gamma.size == gamma.shape[0]
     if node is None or node.op_type != "BatchNormalization" or not one_a_channel:
         return None
-    return node if build.reads_alone(0, x) else None
+    return node if build.reads_alone(0, x) and _changes_nothing(node) else None
+
+
+def _changes_nothing(batch_norm: ir.Node) -> bool:
+    """Whether its gamma is 1 and its beta 0; a BN layer has its own."""
+    gamma, beta = (value.const_value for value in batch_norm.inputs[1:3] if value is not None)
+    return bool(gamma and beta and (gamma.numpy() == 1).all() and (beta.numpy() == 0).all())
 
 
 def _join(build: LayerBuilder, batch_norm: ir.Node, gamma: Array, beta: Array | None) -> None:

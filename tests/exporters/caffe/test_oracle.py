@@ -35,6 +35,8 @@ def test_opencv_5_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         ("LRN", "lrn_param { k: 2 }"),
         ("Normalize", "norm_param { across_spatial: true channel_shared: false }"),
         ("Deconvolution", "convolution_param { num_output: 1 kernel_size: 2 dilation: 2 }"),
+        ("MVN", "mvn_param { eps: 0.1 }"),
+        ("Proposal", "proposal_param { min_size: 16 }"),
     ],
 )
 def test_what_opencv_gets_wrong_is_not_asked(type_: str, parameters: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from pathlib import Path
 
 import numpy as np
@@ -73,10 +74,10 @@ def test_random_text_is_no_prototxt(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('name: "n"\nlayer { nam: "x" }', 'at line:column 2:9 : .*has no field named "nam"'),
+        ('name: "n"\nlayer { name: x }', "at line:column 2:15 : .*Expected string"),
         ("layer { pooling_param { pool: MEDIAN } }", 'Enum type .*PoolMethod" has no value'),
-        ("layer { convolution_param { region: 1 } }", "no field named"),
-        ("layer {" * 2000, "not a prototxt, at line:column 1:8 : .*no field named"),
+        ("layer { convolution_param { pad: -1 } }", "not a prototxt, at line:column 1:34"),
+        ("layer {" * 2000, "not a prototxt, at line:column maximum recursion depth"),
         ("PK\x03\x04", "not a prototxt"),
     ],
 )
@@ -84,6 +85,20 @@ def test_a_wrong_text_is_shown_where_it_is_wrong(text: str, message: str) -> Non
     with pytest.raises(GraphError, match=message) as caught:
         read_prototxt(text)
     assert "\n" not in str(caught.value)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    data=st.data(), number=st.sampled_from(["0", "-1", "65536", "4294967295", "1e38", "1e-38", "nan", "-inf"])
+)
+def test_an_absurd_number_in_a_detector_ends_in_a_network_or_a_line(data: st.DataObject, number: str) -> None:
+    from tests.exporters.caffe.test_detection import ssd
+    from tests.exporters.caffe.test_regions import faster_rcnn
+
+    source = data.draw(st.sampled_from([ssd(), faster_rcnn()]))
+    numbers = list(re.finditer(r"(?<= )-?\d+(\.\d+)?\b", source.prototxt))
+    place = data.draw(st.sampled_from(numbers))
+    _convert(source.prototxt[: place.start()] + number + source.prototxt[place.end() :], source.caffemodel)
 
 
 def test_deeply_nested_groups_are_refused() -> None:

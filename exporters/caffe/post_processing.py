@@ -1,0 +1,41 @@
+"""A network without its post-processing: for accelerators that have no non-maximum suppression."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from exporters.caffe.layers import PYTHON_LAYERS
+from exporters.caffe.network import unread_tops
+
+if TYPE_CHECKING:
+    from exporters.caffe.network import Layer, Network
+
+_TYPES = frozenset({"DetectionOutput", "Proposal"})
+
+
+def without_post_processing(network: Network) -> Network:
+    """The layers that need no suppressed boxes; what the others read of them are the outputs.
+
+    Of SSD these are offsets, scores and prior boxes; of Faster R-CNN the maps that a Proposal layer reads
+    (its second half reads proposals, so it goes as well). Inputs that nothing reads any more go, too.
+    """
+    gone: set[str] = set()
+    kept: list[Layer] = []
+    for layer in network.layers:
+        if _is_post_processing(layer) or gone.intersection(layer.bottoms):
+            gone.update(layer.tops)
+        else:
+            kept.append(layer)
+    if len(kept) == len(network.layers):
+        return network
+    read = {bottom for layer in kept for bottom in layer.bottoms}
+    inputs = tuple(blob for blob in network.inputs if blob.name in read)
+    return replace(network, inputs=inputs, layers=tuple(kept), outputs=unread_tops(kept))
+
+
+def _is_post_processing(layer: Layer) -> bool:
+    parameter = layer.parameter.python_param
+    return layer.type in _TYPES or (
+        layer.type == "Python" and f"{parameter.module}.{parameter.layer}" in PYTHON_LAYERS
+    )
