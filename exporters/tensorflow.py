@@ -21,6 +21,10 @@ OPEN_DIMENSION = "batch"
 """What a leading dimension is called where TensorFlow leaves it open without a name."""
 
 
+_NOT_A_SAVED_MODEL = (ValueError, IndexError, KeyError, AttributeError, TypeError)
+"""What TensorFlow's loader lets through of a folder that is empty, cut short or of other files."""
+
+
 def import_tensorflow() -> ModuleType:
     """TensorFlow, with its start-up chatter off; raises UnavailableError where it is missing."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -55,8 +59,8 @@ class TensorFlowSource:
         tensorflow = import_tensorflow()
         try:
             loaded = tensorflow.saved_model.load(str(path))
-        except OSError as error:
-            raise UsageError(f"{path} is not a SavedModel folder: {_one_line(error)}") from error
+        except (OSError, *_NOT_A_SAVED_MODEL) as error:
+            raise UsageError(f"{path} is not a sound SavedModel folder: {_one_line(error)}") from error
         if signature not in loaded.signatures:
             raise unknown_name(f"signature of {path}", signature, loaded.signatures)
         served = loaded.signatures[signature]

@@ -69,7 +69,7 @@ def load(path: Path) -> ir.Model:
         _check_text(model.graph)
     except _UNSOUND as error:
         raise GraphError(f"{path} is not sound ONNX: {_first_line(error)}; export it again") from error
-    _check_domains(model)
+    _check_domains(model, path)
     model.meta[_NAMED] = _name_nodes(model.graph)
     ir.external_data.set_base_dir(model.graph, path.parent)
     return model
@@ -195,13 +195,13 @@ def _name_nodes(graph: ir.Graph) -> int:
     return len(nameless)
 
 
-def _check_domains(model: ir.Model) -> None:
+def _check_domains(model: ir.Model, path: Path) -> None:
     own = {function.domain for function in model.functions.values()}
     for node in model.graph.all_nodes():
         if node.domain not in _STANDARD_DOMAINS | own:
             raise GraphError(
-                f"node {node.name!r} is a {node.domain}.{node.op_type}; only ONNX's own operators run on"
-                " every backend: export it without custom operators"
+                f"{path}: node {node.name!r} is a {node.domain}.{node.op_type}; only ONNX's own operators run"
+                " on every backend: export it without custom operators"
             )
 
 

@@ -40,6 +40,7 @@ class _CannotStepError(Exception):
 
 
 def _by_onnx(model: ir.Model, opset: int) -> ir.Model:
+    ir.external_data.load_to_model(model)  # the way through protobuf forgets which folder it is in
     try:
         return ir.from_proto(onnx.version_converter.convert_version(ir.to_proto(model), opset))
     except RuntimeError as error:

@@ -278,7 +278,8 @@ def _told_as_feed_error() -> Iterator[None]:
 
     try:
         yield
-    except (errors.InvalidArgument, errors.Fail, errors.RuntimeException) as error:
+    # run_with_iobinding raises RuntimeError where run raises one of its own errors
+    except (errors.InvalidArgument, errors.Fail, errors.RuntimeException, RuntimeError) as error:
         raise FeedError(
             f"the graph does not accept this feed: {_line(error)}; check index ranges and shapes"
         ) from error

@@ -36,8 +36,8 @@ def _squared_errors(counts: Array) -> Array:
         - 2 * kept * (first[-1] - first[kept])
         + kept**2 * (number[-1] - number[kept])
     )
-    within: Array = second[zeroed] + (number[kept] - number[zeroed]) * steps**2 / 12
-    return clipped + within
+    errors: Array = clipped + second[zeroed] + (number[kept] - number[zeroed]) * steps**2 / 12
+    return errors
 
 
 def _running(values: Array) -> Array:

@@ -13,7 +13,7 @@ from exporters.caffe.post_processing import without_post_processing
 from exporters.caffe.reading import read_caffemodel, read_prototxt
 from exporters.caffe.shapes import dims
 from exporters.caffe.text import outline
-from runtime.errors import UsageError
+from runtime.errors import GraphError, UsageError
 from runtime.tensors import Array, Feed, TensorSpec, check_feed
 
 if TYPE_CHECKING:
@@ -64,12 +64,15 @@ class CaffeSource:
         python_layers: Mapping[str, Handler] = NO_PYTHON_LAYERS,
         post_processing: bool = True,
     ) -> CaffeSource:
-        """Read both files; raises UsageError where one cannot be read."""
+        """Read both files; raises UsageError where one cannot be read, GraphError where one is broken."""
         try:
             text, blobs = prototxt.read_text(encoding="utf-8"), caffemodel.read_bytes()
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"cannot read the Caffe model {prototxt} with {caffemodel}: {error}") from error
-        return cls(text, blobs, python_layers=python_layers, post_processing=post_processing)
+        try:
+            return cls(text, blobs, python_layers=python_layers, post_processing=post_processing)
+        except GraphError as error:
+            raise GraphError(f"{prototxt} with {caffemodel}: {error}") from error
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -205,7 +205,27 @@ def test_a_feed_that_does_not_fit_is_refused() -> None:
 
 
 def test_a_folder_that_is_no_saved_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is not a SavedModel folder"):
+    with pytest.raises(UsageError, match="is not a sound SavedModel folder"):
+        TensorFlowSource.from_saved_model(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a protobuf"])
+def test_a_saved_model_that_is_empty_or_damaged_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "saved_model.pb").write_bytes(content)
+    with pytest.raises(UsageError, match="is not a sound SavedModel folder"):
+        TensorFlowSource.from_saved_model(tmp_path)
+
+
+def test_a_saved_model_whose_variables_are_cut_short_is_refused(tmp_path: Path) -> None:
+    module = tf.Module()
+    module.weight = tf.Variable(tf.ones((64, 64)))
+    signature = tf.function(
+        lambda x: {"y": x @ module.weight}, input_signature=[tf.TensorSpec([None, 64], tf.float32, "x")]
+    )
+    tf.saved_model.save(module, str(tmp_path), signatures=signature)
+    data = next((tmp_path / "variables").glob("*.data*"))
+    data.write_bytes(data.read_bytes()[:100])
+    with pytest.raises(UsageError, match="is not a sound SavedModel folder"):
         TensorFlowSource.from_saved_model(tmp_path)
 
 

@@ -70,12 +70,13 @@ def test_what_executed_is_known_only_after_a_query(tmp_path: Path) -> None:
         session.executed()
 
 
-def test_an_index_outside_its_table_is_a_feed_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("boundary", Boundary)
+def test_an_index_outside_its_table_is_a_feed_error(tmp_path: Path, boundary: Boundary) -> None:
     with (
         OnnxRuntimeBackend().open(EMBEDDING.write(tmp_path), "cpu", SessionOptions()) as session,
         pytest.raises(FeedError, match=r"does not accept this feed: .*indices.*; check index ranges"),
     ):
-        session.run({"ids": np.full((1, 6), 10, np.int32)})
+        session.bind({"ids": np.full((1, 6), 10, np.int32)}, boundary)
 
 
 def test_device_queries_write_to_the_same_memory_at_every_run(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from exporters.caffe.reading import read_caffemodel, read_prototxt
 from exporters.caffe.source import CaffeSource
 from runtime.errors import ExportError, GraphError, UsageError
 from tests.exporters.caffe.networks import caffemodel, prototxt, values
+from tests.exporters.caffe.test_detection import ssd
+from tests.exporters.caffe.test_regions import faster_rcnn
 
 TEXT = prototxt(
     'layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"'
@@ -92,9 +94,6 @@ def test_a_wrong_text_is_shown_where_it_is_wrong(text: str, message: str) -> Non
     data=st.data(), number=st.sampled_from(["0", "-1", "65536", "4294967295", "1e38", "1e-38", "nan", "-inf"])
 )
 def test_an_absurd_number_in_a_detector_ends_in_a_network_or_a_line(data: st.DataObject, number: str) -> None:
-    from tests.exporters.caffe.test_detection import ssd
-    from tests.exporters.caffe.test_regions import faster_rcnn
-
     source = data.draw(st.sampled_from([ssd(), faster_rcnn()]))
     numbers = list(re.finditer(r"(?<= )-?\d+(\.\d+)?\b", source.prototxt))
     place = data.draw(st.sampled_from(numbers))
@@ -163,4 +162,7 @@ def test_both_files_are_read_from_disk(tmp_path: Path) -> None:
         CaffeSource.from_files(text, tmp_path / "none.caffemodel")
     text.write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match="cannot read the Caffe model"):
+        CaffeSource.from_files(text, model)
+    text.write_text("layer {")
+    with pytest.raises(GraphError, match=r"\.prototxt with .+: "):
         CaffeSource.from_files(text, model)

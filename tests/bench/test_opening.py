@@ -1,0 +1,64 @@
+"""What a build takes is counted from the file to the first answer, wherever a backend compiles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.opening import opened
+from bench.store import StoredGraph
+from runtime.backend import Boundary, SessionOptions
+from runtime.null import NullBackend
+from runtime.session import CheckedSession
+from tests.bench.test_store import facts
+from tests.models import CONV_CHAIN
+
+SECONDS = {"open": 2.0, "bind": 3.0}
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that only opening and binding move on."""
+    clock = [100.0]
+
+    def slow(kind: type, method: str) -> None:
+        real = getattr(kind, method)
+
+        def call(*arguments: object) -> object:
+            clock[0] += SECONDS[method]
+            return real(*arguments)
+
+        monkeypatch.setattr(kind, method, call)
+
+    slow(NullBackend, "open")
+    slow(CheckedSession, "bind")
+    monkeypatch.setattr("bench.opening.time.perf_counter", lambda: clock[0])
+    return clock
+
+
+@pytest.mark.usefixtures("now")
+def test_a_build_is_the_opening_and_the_first_bind(tmp_path: Path) -> None:
+    graph = StoredGraph(CONV_CHAIN.write(tmp_path), facts())
+    with opened(NullBackend(), graph, "cpu", SessionOptions()) as ready:
+        builds = [ready.bind(CONV_CHAIN.feed(size), Boundary.DEVICE)[1] for size in (1, 3)]
+    assert [build.seconds for build in builds] == [5.0, 5.0]  # the opening counts in every cell
+
+
+def test_what_a_session_holds_counts_in_every_peak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Memory:
+        """Rises by 100 when opening, of which 80 stay; by 50 when binding."""
+
+        rises = iter([100, 50, 10])
+
+        def rise_bytes(self) -> int:
+            return next(self.rises)
+
+        def held_bytes(self) -> int:
+            return 80
+
+    monkeypatch.setattr("bench.opening.PeakMemory", Memory)
+    graph = StoredGraph(CONV_CHAIN.write(tmp_path), facts())
+    with opened(NullBackend(), graph, "cpu", SessionOptions()) as ready:
+        builds = [ready.bind(CONV_CHAIN.feed(size), Boundary.DEVICE)[1] for size in (1, 3)]
+    assert [build.peak_rss_bytes for build in builds] == [80 + 50, 100]

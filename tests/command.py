@@ -1,0 +1,49 @@
+"""The command line in a process of its own, for what needs one: signals, limits, a fresh interpreter."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+CLONE = Path(__file__).resolve().parent.parent
+QUICK = ("--duration", "0.1", "--evaluation-samples", "4", "--calibration-samples", "4")
+
+_PROGRAM = "from bench.cli import main; raise SystemExit(main())"
+
+
+def start(
+    *arguments: object, home: Path, program: str = _PROGRAM, before: Callable[[], None] | None = None
+) -> subprocess.Popen[str]:
+    """`bench ARGUMENTS` with its store at `home`; `before` runs in the new process."""
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        cwd=CLONE,
+        env={**os.environ, "AIMATRIX_HOME": str(home), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=before,  # noqa: PLW1509 - the tests start no threads
+    )
+
+
+def bench(
+    *arguments: object, home: Path, program: str = _PROGRAM, before: Callable[[], None] | None = None
+) -> tuple[int, str, str]:
+    """Run it to its end: exit code, standard output, standard error."""
+    with start(*arguments, home=home, program=program, before=before) as process:
+        out, error = process.communicate()
+    return process.returncode, out, error
+
+
+def wait_for(process: subprocess.Popen[str], text: str) -> str:
+    """Read standard error up to a line that holds `text`; what was read."""
+    assert process.stderr is not None
+    read = ""
+    for line in process.stderr:
+        read += line
+        if text in line:
+            return read
+    raise AssertionError(f"{text!r} never came: {read}")
