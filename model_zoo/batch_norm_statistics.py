@@ -1,4 +1,4 @@
-"""Measures on photographs what seeded ResNet weights need (`resnet_statistics`), and writes the file.
+"""Measures on photographs what seeded weights need (`image_statistics`), and writes the file.
 
     python -m model_zoo.batch_norm_statistics resnet50
 
@@ -9,59 +9,124 @@ measures is rounded as it will be stored, and the layers behind it see the activ
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model_zoo.catalog import get_model
+from model_zoo import densenet_layers, googlenet_layers, layers, layers_tensorflow, resnet_tensorflow
+from model_zoo.catalog import get_model, get_variant
+from model_zoo.image_statistics import DIRECTIONS, Statistics, path_of, save
+from model_zoo.layers import Layer, Network
+from model_zoo.layers_seeded import Seeding, is_measured
 from model_zoo.resnet import RESNET50, RESNET101, Convolution, ResNet
-from model_zoo.resnet_seeded import Weights, branch_ends, seeded_convolution
-from model_zoo.resnet_statistics import DIRECTIONS, Statistics, path_of, save
-from model_zoo.resnet_tensorflow import Tensor, convolve, features, normalise
+from model_zoo.resnet_seeded import branch_ends, seeded_convolution
+from model_zoo.seeded_layers import Weights
 from model_zoo.spec import FeedSource, Split
 from runtime.errors import UnavailableError
 
-NETWORKS = {network.name: network for network in (RESNET50, RESNET101)}
+Images = NDArray[np.float32]
+"""[number, size, size, 3], as the network takes them."""
 
 _IMAGES_PER_SPLIT = 48
 _DIRECTION_STEPS = 127  # int8
 
 
+class Recorder:
+    """Takes the mean and variance of each channel, in the order the layers run, as they are stored."""
+
+    def __init__(self) -> None:
+        self._means: list[NDArray[np.float16]] = []
+        self._variances: list[NDArray[np.float16]] = []
+
+    def measure(self, values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Mean and variance, over all but the last axis, as whoever reads the file will see them."""
+        pixels = values.reshape(-1, values.shape[-1])
+        self._means.append(pixels.mean(axis=0, dtype=np.float64).astype(np.float16))
+        self._variances.append(pixels.var(axis=0, dtype=np.float64).astype(np.float16))
+        return self._means[-1].astype(np.float32), self._variances[-1].astype(np.float32)
+
+    def statistics(self, pooled: NDArray[np.float32]) -> Statistics:
+        """All that was measured, and the directions of the features [images, features]."""
+        features = coordinates(pooled.astype(np.float64))
+        return Statistics(np.concatenate(self._means), np.concatenate(self._variances), *features)
+
+
+Walk = Callable[[Images, Recorder], NDArray[np.float32]]
+"""Runs a seeded network, giving every measured layer's values to the recorder; to the pooled features."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network to be measured: its statistics' name, how to walk it, and whose feeds it takes."""
+
+    statistics: str
+    walk: Walk
+    model: str
+    framework: str
+    variant: str = ""
+
+    @property
+    def feeds(self) -> FeedSource:
+        return get_variant(get_model(self.model), self.variant).feeds(self.framework)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure batch-norm statistics on photographs.")
-    parser.add_argument("model", choices=sorted(NETWORKS))
-    network = NETWORKS[parser.parse_args().model]
-    feeds = get_model(network.name).variants[""].feeds("tensorflow")
-    save(measure(network, photographs(feeds)), path_of(network))
+    parser = argparse.ArgumentParser(description="Measure channels' statistics on photographs.")
+    parser.add_argument("network", choices=sorted(SUBJECTS))
+    subject = SUBJECTS[parser.parse_args().network]
+    save(measure(subject.walk, photographs(subject.feeds)), path_of(subject.statistics))
 
 
-def photographs(feeds: FeedSource, number: int = _IMAGES_PER_SPLIT) -> NDArray[np.float32]:
-    """The first `number` images of each split; raises UnavailableError where they are not real ones."""
+def photographs(feeds: FeedSource, number: int = _IMAGES_PER_SPLIT) -> Images:
+    """The first `number` images of each split, channels last.
+
+    Raises UnavailableError where they are not real ones.
+    """
     if feeds.synthetic:
         raise UnavailableError(f"statistics must come from photographs, the feeds are {feeds.origin}")
     firsts = [next(islice(feeds.batches(number, split), 1)) for split in Split]
-    return np.concatenate([array for feed in firsts for array in feed.values()])
+    images = np.concatenate([array for feed in firsts for array in feed.values()])
+    return images if images.shape[-1] == 3 else np.ascontiguousarray(images.transpose(0, 2, 3, 1))
 
 
-def measure(network: ResNet, images: NDArray[np.float32]) -> Statistics:
-    """Statistics of the seeded network over RGB images 0..255, [number, size, size, 3]."""
-    means: list[NDArray[np.float16]] = []
-    variances: list[NDArray[np.float16]] = []
+def measure(walk: Walk, images: Images) -> Statistics:
+    """Statistics of a seeded network over images."""
+    recorder = Recorder()
+    return recorder.statistics(walk(images, recorder))
+
+
+def walk_resnet(network: ResNet, images: Images, recorder: Recorder) -> NDArray[np.float32]:
     ends = branch_ends(network)
 
-    def layer(part: Convolution, x: Tensor) -> Tensor:
+    def layer(part: Convolution, x: resnet_tensorflow.Tensor) -> resnet_tensorflow.Tensor:
         weights: Weights = seeded_convolution(part, ends_branch=part in ends)
-        convolved = convolve(part, x, weights)
-        pixels = convolved.numpy().reshape(-1, part.output_channels)
-        means.append(pixels.mean(axis=0, dtype=np.float64).astype(np.float16))
-        variances.append(pixels.var(axis=0, dtype=np.float64).astype(np.float16))
-        weights[f"{part.batch_norm}/moving_mean"] = means[-1].astype(np.float32)
-        weights[f"{part.batch_norm}/moving_variance"] = variances[-1].astype(np.float32)
-        return normalise(part, convolved, weights)
+        convolved = resnet_tensorflow.convolve(part, x, weights)
+        mean, variance = recorder.measure(convolved.numpy())
+        weights |= {f"{part.batch_norm}/moving_mean": mean, f"{part.batch_norm}/moving_variance": variance}
+        return resnet_tensorflow.normalise(part, convolved, weights)
 
-    pooled = features(network, images, layer).numpy().astype(np.float64)
-    return Statistics(np.concatenate(means), np.concatenate(variances), *coordinates(pooled))
+    pooled: NDArray[np.float32] = resnet_tensorflow.features(network, images, layer).numpy()
+    return pooled
+
+
+def walk_layers(network: Network, images: Images, recorder: Recorder) -> NDArray[np.float32]:
+    seeding = Seeding(network)
+    weights: Weights = {}
+
+    def prepare(layer: Layer, x: layers_tensorflow.Tensor) -> None:
+        weights.update(seeding.drawn(layer))
+        if is_measured(network, layer):
+            if isinstance(layer, layers.Convolution):
+                x = layers_tensorflow.convolve(layer, x, weights[f"{layer.name}/kernel"])
+            weights.update(seeding.fitted(layer, weights, *recorder.measure(np.asarray(x))))
+
+    features = network.named[network.classifier].bottoms[0]
+    pooled = layers_tensorflow.evaluate(network, images, weights, features, prepare)
+    return np.asarray(pooled, np.float32).reshape(len(images), -1)
 
 
 def coordinates(
@@ -82,6 +147,28 @@ def coordinates(
         (projected.mean(axis=0) / deviation).astype(np.float32),
     )
 
+
+def _of_resnet(network: ResNet) -> Subject:
+    return Subject(network.name, partial(walk_resnet, network), network.name, "tensorflow")
+
+
+def _of_layers(network: Network, model: str, framework: str, variant: str = "") -> Subject:
+    return Subject(network.statistics, partial(walk_layers, network), model, framework, variant)
+
+
+SUBJECTS: Mapping[str, Subject] = {
+    subject.statistics: subject
+    for subject in (
+        _of_resnet(RESNET50),
+        _of_resnet(RESNET101),
+        _of_layers(googlenet_layers.caffe_network(googlenet_layers.Sizes()), "googlenet", "caffe"),
+        _of_layers(googlenet_layers.tensorflow_network(googlenet_layers.Sizes()), "googlenet", "tensorflow"),
+        _of_layers(densenet_layers.standard_network(densenet_layers.Sizes()), "densenet121", "caffe"),
+        _of_layers(
+            densenet_layers.reduced_network(densenet_layers.REDUCED), "densenet121", "tensorflow", "reduced"
+        ),
+    )
+}
 
 if __name__ == "__main__":
     main()

@@ -14,6 +14,18 @@ _DIGESTED_PACKAGES = ("exporters", "model_zoo")
 _DIGESTED_SUFFIXES = frozenset({".npz", ".proto", ".py"})
 
 
+def _densenet121() -> ModelSpec:
+    from model_zoo import densenet121
+
+    return densenet121.SPEC
+
+
+def _googlenet() -> ModelSpec:
+    from model_zoo import googlenet
+
+    return googlenet.SPEC
+
+
 def _resnet50() -> ModelSpec:
     from model_zoo import resnet50
 
@@ -41,6 +53,8 @@ def _bert_base() -> ModelSpec:
 MODELS: dict[str, Callable[[], ModelSpec]] = {
     "bert": _bert,
     "bert-base": _bert_base,
+    "densenet121": _densenet121,
+    "googlenet": _googlenet,
     "resnet101": _resnet101,
     "resnet50": _resnet50,
 }

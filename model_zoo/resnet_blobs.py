@@ -13,17 +13,12 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from model_zoo.caffe_files import Blobs, statistics_blobs, statistics_from
 from model_zoo.resnet import BATCH_NORM_EPSILON, CLASSIFIER, Convolution, ResNet
 from runtime.tensors import Array
 
-Blobs = dict[str, tuple[NDArray[np.float32], ...]]
-"""Layer name to its blobs, as a caffemodel holds them."""
-
 CAFFE_EPSILON = 1e-5
 """BatchNorm's default; the authors' prototxts do not set another."""
-
-STATISTICS_FACTOR = 999.98
-"""Third blob of a BatchNorm layer, by which the other two are divided; training leaves about this."""
 
 _INPUT_SCALE = np.float32(127.5)  # TensorFlow's network divides pixels by it, Caffe's leaves that to conv1
 _EPSILON_GAP = np.float32(BATCH_NORM_EPSILON - CAFFE_EPSILON)
@@ -51,7 +46,7 @@ def weights_from(network: ResNet, blobs: Mapping[str, tuple[Array, ...]]) -> dic
             kernel = kernel[:, :, ::-1] * _INPUT_SCALE
         weights[f"{part.name}/kernel"] = np.ascontiguousarray(kernel)
         weights |= {f"{part.name}/bias": bias for bias in biases}
-        mean, variance = _divided(*blobs[part.batch_norm])
+        mean, variance = statistics_from(*blobs[part.batch_norm])
         weights[f"{part.batch_norm}/moving_mean"] = mean - _bias(part, weights)
         weights[f"{part.batch_norm}/moving_variance"] = variance - _EPSILON_GAP
         weights[f"{part.batch_norm}/gamma"], weights[f"{part.batch_norm}/beta"] = blobs[part.scale]
@@ -87,16 +82,9 @@ def _caffe_statistics(
 
     A bias in front of a normalisation moves the mean along with it, and so changes nothing.
     """
-    factor = np.array([STATISTICS_FACTOR], np.float32)
     mean = weights[f"{part.batch_norm}/moving_mean"] + bias
     variance = weights[f"{part.batch_norm}/moving_variance"] + _EPSILON_GAP
-    return mean * factor, variance * factor, factor
-
-
-def _divided(mean: Array, variance: Array, factor: Array) -> tuple[Array, Array]:
-    """Caffe's reading of the three blobs: a factor of 0 multiplies by 0 (CAFFE.md 7)."""
-    scale = np.float32(1) / factor if factor[0] else np.zeros_like(factor)
-    return mean * scale, variance * scale
+    return statistics_blobs(mean, variance)
 
 
 def _bias(part: Convolution, weights: Mapping[str, Array]) -> NDArray[np.float32]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from model_zoo.caffe_files import caffemodel_of, layer, prototxt_of
 from model_zoo.resnet import CLASSIFIER, Block, Convolution, ResNet
 from model_zoo.resnet_blobs import blobs_of
 from runtime.tensors import Array
 
 if TYPE_CHECKING:
-    from exporters.caffe.caffe_pb2 import LayerParameter, NetParameter
+    from exporters.caffe.caffe_pb2 import LayerParameter
     from exporters.source import Source
 
 
@@ -23,48 +24,26 @@ def caffe_source(network: ResNet, weights: Mapping[str, Array]) -> Source:
 
 def prototxt(network: ResNet) -> str:
     """The network's description as text."""
-    from google.protobuf import text_format
-
-    description = _net(network)
-    description.input.append("data")
-    description.input_dim.extend((1, 3, network.input_size, network.input_size))
-    description.layer.extend(_layers(network))
-    text: str = text_format.MessageToString(description)
-    return text
+    return prototxt_of(network.name, "data", network.input_size, _layers(network))
 
 
 def caffemodel(network: ResNet, weights: Mapping[str, Array]) -> bytes:
     """The learned blobs of every layer, by the layer's name."""
-    from exporters.caffe.blobs import blob_message
-
-    model = _net(network)
-    kinds = {layer.name: layer.type for layer in _layers(network)}
-    for layer, arrays in blobs_of(network, weights).items():
-        blobs = [blob_message(array) for array in arrays]
-        model.layer.add(name=layer, type=kinds[layer], blobs=blobs)
-    content: bytes = model.SerializeToString(deterministic=True)
-    return content
-
-
-def _net(network: ResNet) -> NetParameter:
-    from exporters.caffe.schema import schema
-
-    net: NetParameter = schema().NetParameter(name=network.name)
-    return net
+    return caffemodel_of(network.name, _layers(network), blobs_of(network, weights))
 
 
 def _layers(network: ResNet) -> Iterator[LayerParameter]:
     yield from _convolution(network.stem, "data")
     yield _relu("conv1")
-    yield _layer("pool1", "Pooling", ["conv1"], pooling_param={"pool": "MAX", "kernel_size": 3, "stride": 2})
+    yield layer("pool1", "Pooling", ["conv1"], pooling_param={"pool": "MAX", "kernel_size": 3, "stride": 2})
     bottom = "pool1"
     for block in network.blocks:
         yield from _block(block, bottom)
         bottom = block.name
     average = {"pool": "AVE", "kernel_size": network.feature_size, "stride": 1}
-    yield _layer("pool5", "Pooling", [bottom], pooling_param=average)
-    yield _layer(CLASSIFIER, "InnerProduct", ["pool5"], inner_product_param={"num_output": network.classes})
-    yield _layer("prob", "Softmax", [CLASSIFIER])
+    yield layer("pool5", "Pooling", [bottom], pooling_param=average)
+    yield layer(CLASSIFIER, "InnerProduct", ["pool5"], inner_product_param={"num_output": network.classes})
+    yield layer("prob", "Softmax", [CLASSIFIER])
 
 
 def _block(block: Block, bottom: str) -> Iterator[LayerParameter]:
@@ -77,7 +56,7 @@ def _block(block: Block, bottom: str) -> Iterator[LayerParameter]:
         if part is not block.branch[-1]:
             yield _relu(part.name)
         bottom = part.name
-    yield _layer(block.name, "Eltwise", [shortcut, bottom])
+    yield layer(block.name, "Eltwise", [shortcut, bottom])
     yield _relu(block.name)
 
 
@@ -90,7 +69,7 @@ def _convolution(part: Convolution, bottom: str) -> Iterator[LayerParameter]:
         "stride": [part.stride],
         "bias_term": part.bias,
     }
-    yield _layer(part.name, "Convolution", [bottom], convolution_param=parameters)
+    yield layer(part.name, "Convolution", [bottom], convolution_param=parameters)
     yield _in_place(part.batch_norm, "BatchNorm", part.name, batch_norm_param={"use_global_stats": True})
     yield _in_place(part.scale, "Scale", part.name, scale_param={"bias_term": True})
 
@@ -100,15 +79,4 @@ def _relu(blob: str) -> LayerParameter:
 
 
 def _in_place(name: str, kind: str, blob: str, **parameters: object) -> LayerParameter:
-    layer = _layer(name, kind, [blob], **parameters)
-    layer.top[:] = [blob]
-    return layer
-
-
-def _layer(name: str, kind: str, bottoms: Sequence[str], **parameters: object) -> LayerParameter:
-    from exporters.caffe.schema import schema
-
-    layer: LayerParameter = schema().LayerParameter(
-        name=name, type=kind, bottom=bottoms, top=[name], **parameters
-    )
-    return layer
+    return layer(name, kind, [blob], blob, **parameters)

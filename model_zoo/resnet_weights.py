@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from model_zoo.caffe_files import blob_name
+from model_zoo.image_statistics import statistics_of
 from model_zoo.resnet import ResNet
 from model_zoo.resnet_blobs import blob_shapes, weights_from
-from model_zoo.resnet_seeded import seeded_weights
-from model_zoo.resnet_statistics import statistics_of
+from model_zoo.resnet_seeded import measured_channels, seeded_weights
 from runtime.tensors import Array
 
 
@@ -20,11 +21,12 @@ def weights_of(network: ResNet, path: Path | None) -> Mapping[str, Array]:
     Raises UsageError for a file that cannot be read, lacks a tensor, or has one of another shape.
     """
     if path is None:
-        return seeded_weights(network, statistics_of(network))
+        measured = measured_channels(network)
+        return seeded_weights(network, statistics_of(network.name, measured, network.features))
     from model_zoo.weights import read_weights
 
     stored = read_weights(path)
-    if _blob_name(network.stem.name, 0) in stored:
+    if blob_name(network.stem.name, 0) in stored:
         return _caffe_weights(network, stored)
     return _tensorflow_weights(network, stored)
 
@@ -42,7 +44,7 @@ def _caffe_weights(network: ResNet, stored: Mapping[str, Array]) -> Mapping[str,
 
     layers = blob_shapes(network)
     wanted = {
-        _blob_name(layer, index): shape
+        blob_name(layer, index): shape
         for layer, shapes in layers.items()
         for index, shape in enumerate(shapes)
     }
@@ -50,12 +52,7 @@ def _caffe_weights(network: ResNet, stored: Mapping[str, Array]) -> Mapping[str,
     return weights_from(
         network,
         {
-            layer: tuple(blobs[_blob_name(layer, index)] for index in range(len(shapes)))
+            layer: tuple(blobs[blob_name(layer, index)] for index in range(len(shapes)))
             for layer, shapes in layers.items()
         },
     )
-
-
-def _blob_name(layer: str, index: int) -> str:
-    """What `read_weights` calls a caffemodel's blobs."""
-    return f"{layer}/{index}"

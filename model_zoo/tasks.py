@@ -27,6 +27,7 @@ class Classification:
     def answers(self, outputs: Mapping[str, Array]) -> NDArray[np.int64]:
         """[samples, 1]: the index of the best class in the only output, [samples, classes].
 
+        The output may have axes of length 1 behind these, where the classifier is a convolution.
         Raises GraphError for any other outputs, CheckFailed for NaN or infinity in them.
         """
         return _best_column(_only_matrix(self.name, outputs))
@@ -130,7 +131,8 @@ def _only_matrix(task: str, outputs: Mapping[str, Array]) -> Array:
     if len(outputs) != 1:
         raise GraphError(f"{task} wants a graph with one output, this one gives {sorted(outputs)}")
     ((name, array),) = outputs.items()
-    return _finite_matrix(task, name, array)
+    single_pixels = array.ndim > 2 and set(array.shape[2:]) == {1}
+    return _finite_matrix(task, name, array.reshape(array.shape[:2]) if single_pixels else array)
 
 
 def _finite_matrix(task: str, name: str, array: Array) -> Array:

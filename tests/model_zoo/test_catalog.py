@@ -20,7 +20,7 @@ def test_names_are_in_order() -> None:
 
 
 def test_an_unknown_model_is_answered_with_the_nearest_names() -> None:
-    with pytest.raises(UsageError, match=r"unknown model 'resnet5': did you mean resnet50 or resnet101\?"):
+    with pytest.raises(UsageError, match=r"unknown model 'resnet5': did you mean resnet50 or resnet101"):
         get_model("resnet5")
 
 
@@ -38,8 +38,8 @@ def test_feeds_of_an_unknown_framework_are_refused() -> None:
 
 def test_a_model_is_described_without_loading_its_framework() -> None:
     script = (
-        "import sys; from model_zoo.catalog import get_model;"
-        "models = [get_model(name) for name in ('resnet50', 'resnet101')];"
+        "import sys; from model_zoo.catalog import MODELS, get_model;"
+        "models = [get_model(name) for name in MODELS];"
         "print(sorted({'tensorflow', 'google.protobuf', 'onnx', 'cv2', 'PIL'} & set(sys.modules)))"
     )
     done = subprocess.run(

@@ -1,35 +1,31 @@
 """Seeded ResNet weights behave like a trained network's, and are the same bytes everywhere.
 
-Oracles: fixed digests, TensorFlow running the network, and for the stored statistics the photographs.
+Oracles: fixed digests, and TensorFlow running the network.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import fields
+from functools import partial
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from model_zoo import batch_norm_statistics, resnet_statistics
+from model_zoo.batch_norm_statistics import measure, walk_resnet
 from model_zoo.catalog import get_model
 from model_zoo.resnet import RESNET50, RESNET101, Convolution, ResNet
-from model_zoo.resnet_seeded import seeded_convolution
+from model_zoo.resnet_seeded import measured_channels, seeded_convolution
 from model_zoo.resnet_tensorflow import Tensor, classify, convolve, features, normalise
 from model_zoo.resnet_weights import weights_of
 from model_zoo.spec import FeedSource, Split
-from runtime.errors import UnavailableError
 from runtime.tensors import Array
 from tests.model_zoo.resnet_relative import RELATIVE
 
 REFERENCES = pytest.mark.parametrize(
     "network", [RESNET50, pytest.param(RESNET101, marks=pytest.mark.heavy)], ids=lambda network: network.name
 )
-
-LARGEST_STATISTICS = 250_000  # bytes in the repository
 
 
 @pytest.mark.parametrize(
@@ -110,58 +106,15 @@ def test_logits_are_a_trained_networks_and_tell_photographs_apart(network: ResNe
     assert 0.05 < np.median(best) < 0.99  # sure of itself at times, not saturated
 
 
-@REFERENCES
-def test_statistics_are_small_and_written_the_same_every_time(network: ResNet, tmp_path: Path) -> None:
-    path = resnet_statistics.path_of(network)
-    assert path.stat().st_size <= LARGEST_STATISTICS
-    stored = resnet_statistics.load(path)
-    resnet_statistics.save(stored, tmp_path / "first.npz")
-    resnet_statistics.save(stored, tmp_path / "second.npz")
-    assert (tmp_path / "first.npz").read_bytes() == (tmp_path / "second.npz").read_bytes()
-    again = resnet_statistics.load(tmp_path / "first.npz")
-    for field in fields(again):
-        np.testing.assert_array_equal(getattr(again, field.name), getattr(stored, field.name), strict=True)
-
-
-@pytest.mark.heavy
-@pytest.mark.parametrize("network", [RESNET50, RESNET101], ids=lambda network: network.name)
-def test_photographs_give_the_stored_statistics(network: ResNet) -> None:
-    """A kernel drawn otherwise than when they were measured would not fit them."""
-    stored = resnet_statistics.load(resnet_statistics.path_of(network))
-    measured = batch_norm_statistics.measure(
-        network, batch_norm_statistics.photographs(_photographs(network))
-    )
-    deviation = np.sqrt(stored.moving_variance.astype(np.float64))
-    shift = (measured.moving_mean.astype(np.float64) - stored.moving_mean) / deviation
-    # float16 rounds differently where sums do; what is left grows with depth
-    assert np.abs(shift).max() < 0.05
-    np.testing.assert_allclose(measured.moving_variance, stored.moving_variance, rtol=0.05)
-
-
 def test_measured_statistics_are_those_of_the_first_convolution() -> None:
     images = np.random.default_rng(3).uniform(0, 255, (8, 64, 64, 3)).astype(np.float32)
-    name, mean, variance = next(batch_norm_statistics.measure(RELATIVE, images).of_channels(RELATIVE))
+    measured = measure(partial(walk_resnet, RELATIVE), images)
+    name, mean, variance = next(measured.of_channels(measured_channels(RELATIVE)))
     kernel = seeded_convolution(RELATIVE.stem, ends_branch=False)
     values = convolve(RELATIVE.stem, images / np.float32(127.5) - np.float32(1), kernel).numpy()
     assert name == "bn_conv1"
     np.testing.assert_allclose(mean, values.mean(axis=(0, 1, 2)), rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(variance, values.var(axis=(0, 1, 2)), rtol=1e-3)
-
-
-def test_synthetic_images_are_no_photographs(monkeypatch: pytest.MonkeyPatch) -> None:
-    feeds = get_model("resnet50").variants[""].feeds("tensorflow")
-    monkeypatch.setattr(type(feeds), "synthetic", True)
-    with pytest.raises(UnavailableError, match="statistics must come from photographs"):
-        batch_norm_statistics.photographs(feeds)
-
-
-def test_coordinates_have_mean_zero_and_variance_one() -> None:
-    rng = np.random.default_rng(0)
-    pooled = rng.normal(size=(40, 24)) @ rng.normal(size=(24, 64)) + 3
-    directions, scale, origin = batch_norm_statistics.coordinates(pooled)
-    values = scale * (pooled @ directions) - origin
-    np.testing.assert_allclose(values.mean(axis=0), 0, atol=1e-5)
-    np.testing.assert_allclose(values.std(axis=0), 1, rtol=1e-5)
 
 
 def _images(network: ResNet, number: int) -> Array:

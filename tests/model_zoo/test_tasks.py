@@ -40,6 +40,12 @@ def test_classification_takes_the_output_under_any_name() -> None:
     assert CLASSIFICATION.answers({"whatever": logits((0, 1))}).tolist() == [[1]]
 
 
+def test_classification_takes_maps_of_a_single_pixel() -> None:
+    """What a classifier that is a convolution gives (DenseNet in Caffe)."""
+    scores = logits((0.1, 0.7), (3, -1)).reshape(2, 2, 1, 1)
+    assert CLASSIFICATION.answers({"fc6": scores}).tolist() == [[1], [0]]
+
+
 def test_classification_refuses_two_outputs() -> None:
     with pytest.raises(GraphError, match=r"wants a graph with one output, this one gives \['a', 'b'\]"):
         CLASSIFICATION.answers({"a": logits((0, 1)), "b": logits((0, 1))})

@@ -1,0 +1,262 @@
+"""A network of images as data: layers in the order they run, under Caffe's names.
+
+One such description gives a network's shapes and counts, its prototxt (`layers_caffe`), its TensorFlow
+function (`layers_tensorflow`) and its seeded weights (`layers_seeded`); it knows no framework. A new network
+is a tuple of layers; a new kind of layer is a class here and a line in the table of each framework.
+
+Weights are one mapping of names to float32 arrays: `<layer>/kernel` (HWIO, or inputs x outputs) and
+`<layer>/bias`, and for a batch normalisation `/gamma`, `/beta`, `/moving_mean` and `/moving_variance`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, Literal
+
+from runtime.errors import UsageError
+
+PIXEL_DEVIATION = 64.0
+"""About that of pixels of 0..255 in a photograph."""
+
+SAME: Final = "SAME"
+Padding = int | Literal["SAME"]
+"""Pixels on every side, or TensorFlow's rule: ceil(size / stride) outputs, an odd pixel at the far end."""
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class FeatureMap:
+    """What a layer gives: so many channels of size x size pixels."""
+
+    channels: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer that reads the outputs of the layers `bottoms` (or the network's input).
+
+    `of` is always the first bottom's feature map.
+    """
+
+    name: str
+    bottoms: tuple[str, ...]
+
+    def output(self, *bottoms: FeatureMap) -> FeatureMap:
+        return bottoms[0]
+
+    def tensors(self, of: FeatureMap) -> Mapping[str, Shape]:
+        """Learned tensors and statistics, by the weights' names."""
+        return {}
+
+    def macs(self, of: FeatureMap) -> int:
+        return 0
+
+
+@dataclass(frozen=True)
+class Scaling(Layer):
+    """x / divisor + offset; preprocessing that the network does itself."""
+
+    divisor: float
+    offset: float
+
+
+@dataclass(frozen=True)
+class Convolution(Layer):
+    """A convolution of square kernels."""
+
+    channels: int
+    kernel: int
+    stride: int = 1
+    padding: Padding = 0
+    bias: bool = True
+
+    def output(self, *bottoms: FeatureMap) -> FeatureMap:
+        size = _windows(bottoms[0].size, self.kernel, self.stride, self.padding, ceil=False)
+        return FeatureMap(self.channels, size)
+
+    def tensors(self, of: FeatureMap) -> Mapping[str, Shape]:
+        kernel = {f"{self.name}/kernel": (self.kernel, self.kernel, of.channels, self.channels)}
+        return kernel | ({f"{self.name}/bias": (self.channels,)} if self.bias else {})
+
+    def macs(self, of: FeatureMap) -> int:
+        output = self.output(of)
+        return self.kernel**2 * of.channels * output.channels * output.size**2
+
+
+@dataclass(frozen=True)
+class BatchNorm(Layer):
+    """Batch normalisation by stored statistics, with gamma and beta.
+
+    scale: name of the Caffe layer that holds the last two.
+    """
+
+    scale: str
+    epsilon: float = 1e-5
+
+    def tensors(self, of: FeatureMap) -> Mapping[str, Shape]:
+        parts = ("gamma", "beta", "moving_mean", "moving_variance")
+        return {f"{self.name}/{part}": (of.channels,) for part in parts}
+
+
+@dataclass(frozen=True)
+class Relu(Layer):
+    """Rectifier; in Caffe it overwrites its bottom."""
+
+
+@dataclass(frozen=True)
+class Pool(Layer):
+    """Pooling over square windows; `ceil` keeps those that hang over the far edge, as Caffe does.
+
+    The divisor of an average is the window's part inside the image: Caffe's too where `padding` is 0.
+    """
+
+    kind: Literal["MAX", "AVE"]
+    kernel: int
+    stride: int
+    padding: Padding = 0
+    ceil: bool = True
+
+    def output(self, *bottoms: FeatureMap) -> FeatureMap:
+        size = _windows(bottoms[0].size, self.kernel, self.stride, self.padding, ceil=self.ceil)
+        return FeatureMap(bottoms[0].channels, size)
+
+
+@dataclass(frozen=True)
+class GlobalAverage(Layer):
+    """The mean over all pixels."""
+
+    def output(self, *bottoms: FeatureMap) -> FeatureMap:
+        return FeatureMap(bottoms[0].channels, 1)
+
+
+@dataclass(frozen=True)
+class LocalResponse(Layer):
+    """LRN across channels: x / (1 + alpha / width * sum of squares over `width` channels) ** beta."""
+
+    width: int = 5
+    alpha: float = 1e-4
+    beta: float = 0.75
+
+
+@dataclass(frozen=True)
+class Concat(Layer):
+    """The bottoms' channels, one after the other."""
+
+    def output(self, *bottoms: FeatureMap) -> FeatureMap:
+        return FeatureMap(sum(bottom.channels for bottom in bottoms), bottoms[0].size)
+
+
+@dataclass(frozen=True)
+class Dropout(Layer):
+    """Nothing at inference; Caffe's prototxts carry it."""
+
+    ratio: float
+
+
+@dataclass(frozen=True)
+class InnerProduct(Layer):
+    """A fully connected layer over a single pixel."""
+
+    channels: int
+
+    def output(self, *bottoms: FeatureMap) -> FeatureMap:
+        return FeatureMap(self.channels, 1)
+
+    def tensors(self, of: FeatureMap) -> Mapping[str, Shape]:
+        kernel = (of.channels * of.size**2, self.channels)
+        return {f"{self.name}/kernel": kernel, f"{self.name}/bias": (self.channels,)}
+
+    def macs(self, of: FeatureMap) -> int:
+        return of.channels * of.size**2 * self.channels
+
+
+@dataclass(frozen=True)
+class Softmax(Layer):
+    """Softmax over the channels."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """Layers that turn images of input_size x input_size into scores of classes; the last gives the output.
+
+    name:            as in the prototxt.
+    statistics:      name of the file with what photographs give in it; networks with equal weights share one.
+    input_deviation: about how far the input's values spread.
+    classifier:      the layer with one channel per class.
+
+    Raises UsageError where the sizes do not fit together.
+    """
+
+    name: str
+    statistics: str
+    input_name: str
+    input_size: int
+    input_deviation: float
+    layers: tuple[Layer, ...]
+    classifier: str
+
+    def __post_init__(self) -> None:
+        for name, output in self.maps.items():
+            if output.size < 1:
+                raise UsageError(
+                    f"input size {self.input_size} of {self.name} leaves {name} no pixel: give a larger one"
+                )
+
+    @cached_property
+    def maps(self) -> Mapping[str, FeatureMap]:
+        """The output of the input and of every layer, by name."""
+        maps = {self.input_name: FeatureMap(3, self.input_size)}
+        for layer in self.layers:
+            maps[layer.name] = layer.output(*(maps[name] for name in layer.bottoms))
+        return maps
+
+    @property
+    def output_name(self) -> str:
+        return self.layers[-1].name
+
+    @property
+    def classes(self) -> int:
+        return self.maps[self.classifier].channels
+
+    @property
+    def features(self) -> int:
+        """Length of the vector that the classifier sees."""
+        return self.maps[self.named[self.classifier].bottoms[0]].channels
+
+    @cached_property
+    def named(self) -> Mapping[str, Layer]:
+        return {layer.name: layer for layer in self.layers}
+
+    def tensors(self) -> dict[str, Shape]:
+        """Names and shapes of all weights."""
+        return {name: shape for layer, of in self.fed_layers() for name, shape in layer.tensors(of).items()}
+
+    def fed_layers(self) -> Iterator[tuple[Layer, FeatureMap]]:
+        """Every layer with the feature map of its first bottom."""
+        return ((layer, self.maps[layer.bottoms[0]]) for layer in self.layers)
+
+    @property
+    def parameters(self) -> int:
+        """Learned parameters, without the batch-norm statistics."""
+        return sum(math.prod(shape) for name, shape in self.tensors().items() if "/moving_" not in name)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one image."""
+        return sum(layer.macs(of) for layer, of in self.fed_layers())
+
+
+def _windows(size: int, kernel: int, stride: int, padding: Padding, *, ceil: bool) -> int:
+    """How many windows fit (CAFFE.md 7)."""
+    if isinstance(padding, str):
+        return math.ceil(size / stride)
+    reach = size + 2 * padding - kernel
+    windows = (math.ceil(reach / stride) if ceil else reach // stride) + 1
+    # Caffe drops a last window that would start in the padding.
+    starts_outside = ceil and padding > 0 and (windows - 1) * stride >= size + padding
+    return windows - starts_outside

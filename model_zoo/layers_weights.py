@@ -1,0 +1,60 @@
+"""Weights of a network that is described as layers: seeded, or out of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from model_zoo.caffe_files import blob_name
+from model_zoo.image_statistics import statistics_of
+from model_zoo.layers import Network, Shape
+from model_zoo.layers_blobs import blob_shapes, weights_from
+from model_zoo.layers_seeded import measured_channels, seeded_weights
+from runtime.tensors import Array
+
+
+def weights_of(network: Network, path: Path | None) -> Mapping[str, Array]:
+    """The tensors of `network.tensors()`; seeded if `path` is None.
+
+    A file holds either those names (`conv1/kernel`, ...) or a caffemodel's layers. Its weights are taken to
+    be made for the network's own input.
+    Raises UsageError for a file that cannot be read, lacks a tensor, or has one of another shape.
+    """
+    if path is None:
+        measured = measured_channels(network)
+        return seeded_weights(network, statistics_of(network.statistics, measured, network.features))
+    from model_zoo.weights import read_weights, take
+
+    stored = read_weights(path)
+    if path.suffix.lower() == ".caffemodel":
+        return _caffe_weights(network, stored)
+    return take(stored, network.tensors())
+
+
+def _caffe_weights(network: Network, stored: Mapping[str, Array]) -> Mapping[str, Array]:
+    from model_zoo.weights import take
+
+    layers = blob_shapes(network)
+    wanted = {
+        blob_name(layer, index): shape
+        for layer, shapes in layers.items()
+        for index, shape in enumerate(shapes)
+    }
+    blobs = take(_of_current_rank(stored, wanted), wanted)
+    return weights_from(
+        network,
+        {
+            layer: tuple(blobs[blob_name(layer, index)] for index in range(len(shapes)))
+            for layer, shapes in layers.items()
+        },
+    )
+
+
+def _of_current_rank(stored: Mapping[str, Array], wanted: Mapping[str, Shape]) -> Mapping[str, Array]:
+    """Without the leading 1s of files from before 2014-12, where every blob had four dimensions."""
+
+    def trimmed(name: str, array: Array) -> Array:
+        excess = array.ndim - len(wanted.get(name, array.shape))
+        return array.reshape(array.shape[excess:]) if set(array.shape[:excess]) == {1} else array
+
+    return {name: trimmed(name, array) for name, array in stored.items()}

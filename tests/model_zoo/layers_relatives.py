@@ -1,0 +1,50 @@
+"""Relatives of the networks that are described as layers, small enough for a fast test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache, partial
+
+import numpy as np
+
+from model_zoo import densenet_layers, googlenet_layers
+from model_zoo.batch_norm_statistics import measure, walk_layers
+from model_zoo.layers import Network
+from model_zoo.layers_seeded import seeded_weights
+from runtime.tensors import Array
+
+GOOGLENET_SIZES = googlenet_layers.Sizes("little-googlenet", narrower=8, classes=10, input_size=64)
+GOOGLENET_CAFFE = googlenet_layers.caffe_network(GOOGLENET_SIZES)
+GOOGLENET_TENSORFLOW = googlenet_layers.tensorflow_network(GOOGLENET_SIZES)
+
+DENSENET_SIZES = densenet_layers.Sizes(
+    "little-densenet", depths=(2, 1, 2, 1), growth=8, stem=16, classes=10, input_size=64
+)
+DENSENET = densenet_layers.standard_network(DENSENET_SIZES)
+DENSENET_SHIPPED = densenet_layers.shipped_network(DENSENET_SIZES)
+DENSENET_REDUCED = densenet_layers.reduced_network(
+    replace(DENSENET_SIZES, name="little-reduced", depths=(2, 1, 2), bottleneck=1)
+)
+
+CAFFE = (GOOGLENET_CAFFE, DENSENET, DENSENET_SHIPPED)
+TENSORFLOW = (GOOGLENET_TENSORFLOW, DENSENET_REDUCED)
+
+
+@cache
+def weights_of_relative(network: Network) -> Mapping[str, Array]:
+    """Seeded weights with statistics of noise: neutral ones let activations grow from layer to layer."""
+    return seeded_weights(network, measure(partial(walk_layers, network), noise(network, 24)))
+
+
+def noise(network: Network, number: int = 2, seed: int = 0) -> Array:
+    """Noise over as many colours, centred where the network does not do that itself; channels last."""
+    rng = np.random.default_rng(seed)
+    shape = (number, network.input_size, network.input_size, 3)
+    images = np.clip(rng.normal(0, 0.5, shape) + rng.normal(0, 1, (number, 1, 1, 3)), -2, 2)
+    centre = 127.5 if network.input_name == "images" else 0.0
+    return (images * network.input_deviation + centre).astype(np.float32)
+
+
+def channels_first(images: Array) -> Array:
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
