@@ -13,7 +13,7 @@ from pathlib import Path
 import calibration
 from bench.environment import package_versions
 from bench.feeds import available, fixed_batch
-from bench.manifest import GraphEntry, TensorFacts
+from bench.manifest import GraphEntry
 from bench.plan import CalibrationPlan
 from bench.progress import Display
 from bench.record import CalibrationFacts
@@ -99,7 +99,7 @@ class Artefacts:
             source = self.subject.source()
             feeds = self.subject.feeds(source.inputs)
             export(source, out, islice(feeds.batches(1, Split.EVALUATION), PARITY_FEEDS), self._display)
-        return _entry(out, Precision.FP32, time.perf_counter() - began)
+        return GraphEntry.of_file(out, Precision.FP32, time.perf_counter() - began)
 
     def _convert(self, precision: Precision, provenance: Mapping[str, str], out: Path) -> GraphEntry:
         from calibration.collect import calibrate
@@ -118,7 +118,7 @@ class Artefacts:
                 f"{len(report.skipped)} of {len(report.skipped) + len(report.converted)} nodes stay in fp32:"
                 f" {node}: {reason}{', ...' if len(report.skipped) > 1 else ''}"
             )
-        return _entry(out, precision, time.perf_counter() - began).model_copy(
+        return GraphEntry.of_file(out, precision, time.perf_counter() - began).model_copy(
             update={
                 "parent_sha256": self.base.entry.sha256,
                 # Q/DQ and casts are no work of the network: both counts are the FP32 graph's.
@@ -170,25 +170,6 @@ class _Sized:
 
     def __iter__(self) -> Iterator[Feed]:
         return islice(self._feeds, self._count)
-
-
-def _entry(path: Path, precision: Precision, seconds: float) -> GraphEntry:
-    from runtime import graphs
-
-    facts = graphs.inspect(path)
-    return GraphEntry(
-        precision=precision,
-        sha256=facts.sha256,
-        parent_sha256=None,
-        opset=facts.opset,
-        macs=facts.macs,
-        parameters=facts.parameters,
-        inputs=tuple(map(TensorFacts.from_spec, facts.inputs)),
-        outputs=tuple(map(TensorFacts.from_spec, facts.outputs)),
-        calibration=None,
-        build_seconds=seconds,
-        provenance={},
-    )
 
 
 def _code_digest() -> str:

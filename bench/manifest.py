@@ -55,6 +55,26 @@ class GraphEntry(_Part):
     provenance: dict[str, str]
     files: dict[str, str] = {}
 
+    @classmethod
+    def of_file(cls, path: Path, precision: str, build_seconds: float = 0.0) -> Self:
+        """The facts of a graph file that has no parent so far; raises GraphError."""
+        from runtime.graphs import inspect
+
+        facts = inspect(path)
+        return cls(
+            precision=precision,
+            sha256=facts.sha256,
+            parent_sha256=None,
+            opset=facts.opset,
+            macs=facts.macs,
+            parameters=facts.parameters,
+            inputs=tuple(map(TensorFacts.from_spec, facts.inputs)),
+            outputs=tuple(map(TensorFacts.from_spec, facts.outputs)),
+            calibration=None,
+            build_seconds=build_seconds,
+            provenance={},
+        )
+
 
 class Manifest(_Part):
     """A folder of graphs of one model; `identity` is what its key was made of."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bench.environment import package_version
 from bench.feeds import SyntheticFeeds, read_npz
-from bench.manifest import MANIFEST, GraphEntry, Manifest, TensorFacts, read_manifest
+from bench.manifest import MANIFEST, GraphEntry, Manifest, read_manifest
 from bench.plan import BenchPlan
 from bench.store import Identity, StoredGraph
 from calibration.precision import Precision
@@ -166,22 +166,10 @@ def _file_subject(path: Path, plan: BenchPlan) -> Subject:
 
 def _file_entry(path: Path) -> GraphEntry:
     from bench.own_precision import own_precision
-    from runtime import graphs
+    from runtime.graphs import load
 
-    facts = graphs.inspect(path)
-    return GraphEntry(
-        precision=own_precision(graphs.load(path)),
-        sha256=facts.sha256,
-        parent_sha256=None,
-        opset=facts.opset,
-        macs=facts.macs,
-        parameters=facts.parameters,
-        inputs=tuple(map(TensorFacts.from_spec, facts.inputs)),
-        outputs=tuple(map(TensorFacts.from_spec, facts.outputs)),
-        calibration=None,
-        build_seconds=0.0,
-        provenance={"file": path.name},
-    )
+    entry = GraphEntry.of_file(path, own_precision(load(path)))
+    return entry.model_copy(update={"provenance": {"file": path.name}})
 
 
 def _bundle_subject(folder: Path, plan: BenchPlan) -> Subject:
