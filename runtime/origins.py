@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -26,10 +26,13 @@ def trace_back(kernels: Iterable[Kernel], graph: ir.Graph, nodes: Collection[str
     """What became of the multiplying `nodes` of `graph`; one that no kernel can be traced to is left out.
 
     A kernel is called after a node, the tensor that it makes, or the last of the nodes fused into it,
-    with something behind ("conv1_token_12", "query/MatMulAddFusion", "relu1_output_nchwc"). So names
-    are matched by their longest beginning: to nodes and their tensors first, then to what follows them.
+    with something behind ("conv1_token_12", "query/MatMulAddFusion", "relu1_output_nchwc"). So each name
+    stands for its longest beginning among all names of the graph: "x2/bn_nchwc" is the node "x2/bn",
+    never the convolution "x2". A kernel is matched to nodes and their tensors first, then to what
+    follows them.
     """
-    left = list(kernels)
+    known = {name for node in graph for name in _own_names(node)} | graph.initializers.keys()
+    left = [(tuple(_meant(kernel.names, known)), kernel.ran) for kernel in kernels]
     ran: dict[str, Ran] = {}
     named = [node for node in graph if node.name in nodes]
     for names_of in (_own_names, _names_behind(nodes)):
@@ -37,26 +40,29 @@ def trace_back(kernels: Iterable[Kernel], graph: ir.Graph, nodes: Collection[str
         for node in named:
             for name in names_of(node):
                 table[name].append(str(node.name))
-        left = [kernel for kernel in left if not _claim(kernel, table, ran)]
+        left = [(names, how) for names, how in left if not _claim(names, how, table, ran)]
     return ran
 
 
-def _claim(kernel: Kernel, table: dict[str, list[str]], ran: dict[str, Ran]) -> bool:
-    for name in sorted(_matches(kernel.names, table), key=len, reverse=True):
-        node = next((node for node in table[name] if node not in ran), None)
+def _claim(names: Sequence[str], how: Ran, table: Mapping[str, Sequence[str]], ran: dict[str, Ran]) -> bool:
+    for name in names:
+        node = next((node for node in table.get(name, ()) if node not in ran), None)
         if node is not None:
-            ran[node] = kernel.ran
+            ran[node] = how
             return True
     return False
 
 
-def _matches(kernel: Sequence[str], names: Iterable[str]) -> set[str]:
-    given = [name.removeprefix(_PREFIX) for name in kernel]
-    return {name for name in names if any(_continues(text, name) for text in given)}
+def _meant(given: Iterable[str], known: Container[str]) -> list[str]:
+    """The names of the graph that a kernel's stand for, the longest first, else in the runtime's order."""
+    found = (_longest_beginning(name.removeprefix(_PREFIX), known) for name in given)
+    return sorted((name for name in found if name is not None), key=len, reverse=True)
 
 
-def _continues(kernel: str, name: str) -> bool:
-    return kernel.startswith(name) and not kernel[len(name) : len(name) + 1].isalnum()
+def _longest_beginning(text: str, known: Container[str]) -> str | None:
+    """One that ends where a word of `text` ends."""
+    ends = (end for end in range(len(text), 0, -1) if not text[end : end + 1].isalnum())
+    return next((text[:end] for end in ends if text[:end] in known), None)
 
 
 def _own_names(node: ir.Node) -> Iterator[str]:

@@ -26,8 +26,8 @@ from runtime.errors import (
     unknown_name,
 )
 from runtime.graphs import input_specs, load, output_specs, was_given_names
+from runtime.lowering import LOWERING, lower, serialised
 from runtime.origins import trace_back
-from runtime.ort_lowering import LOWERING, lower
 from runtime.session import CheckedSession
 from runtime.tensors import Array, Feed, open_dimensions
 
@@ -43,8 +43,6 @@ classifier was then dequantised in every query (8.8 ms where 6.4 ms is possible)
 
 _FELL_BACK = "fallback to CPU EP"
 """In the message for a node that would run on the CPU against `session.disable_cpu_ep_fallback`."""
-
-_PROTOBUF_LIMIT = 2**31 - 1
 
 
 class OnnxRuntimeBackend:
@@ -219,7 +217,7 @@ def _open(
 
     try:
         return onnxruntime.InferenceSession(
-            _serialised(graph) if isinstance(graph, ir.Model) else str(graph),
+            serialised(graph) if isinstance(graph, ir.Model) else str(graph),
             _settings(profile, options, provider[0]),
             providers=[(provider[0], dict(provider[1]))],
             disabled_optimizers=_HINDERS_INTEGERS if lowered else None,
@@ -252,18 +250,6 @@ def _settings(profile: Path, options: SessionOptions, provider: str) -> Any:
     if provider != _CPU:
         settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     return settings
-
-
-def _serialised(model: ir.Model) -> bytes:
-    ir.external_data.load_to_model(model)
-    proto = ir.to_proto(model)
-    if proto.ByteSize() > _PROTOBUF_LIMIT:
-        raise UnsupportedError(
-            f"the graph has {proto.ByteSize()} bytes, and onnxruntime takes one that was lowered to uint8,"
-            " or whose nodes were unnamed, of 2 GB at most; use another backend"
-        )
-    content: bytes = proto.SerializeToString()
-    return content
 
 
 def _memory(provider: str, session: Any) -> tuple[str, int]:

@@ -51,6 +51,34 @@ def test_own_names_come_before_names_of_what_follows() -> None:
     assert _traced(("e_nchwc", INT8), ("side", FLOAT)) == {"side": FLOAT, "conv10": INT8}
 
 
+DENSE = """<ir_version: 10, opset_import: ["": 22]>
+    g (float[1,4,8,8] x, float[4,4,1,1] w) => (float[1,8,8,8] y) <float x2_scale = {2}> {
+        [x1] a = Conv(x, w) [x2_bn] b = Mul(a, x2_scale) [x2_bn_relu] c = Relu(b)
+        [x2] d = Conv(c, w) [join] y = Concat<axis=1>(a, d) }"""
+
+
+@pytest.mark.parametrize("step", [1, -1], ids=["as listed", "turned round"])
+def test_a_name_stands_for_its_longest_beginning_in_the_whole_graph(step: int) -> None:
+    """The norm before x2 is fused into x1, and its name begins with the other convolution's."""
+    graph = ir.from_onnx_text(DENSE).graph
+    kernels = [
+        Kernel(("x1", "x2_bn", "x2_bn_relu_token_1")[::step], INT8),
+        Kernel(("x2_nchwc",), FLOAT),
+    ]
+    assert trace_back(kernels, graph, ("x1", "x2")) == {"x1": INT8, "x2": FLOAT}
+
+
+def test_a_name_that_begins_as_a_node_and_is_a_constants_is_not_the_nodes() -> None:
+    kernels = [Kernel(("x2_scale", "x1"), INT8)]
+    assert trace_back(kernels, ir.from_onnx_text(DENSE).graph, ("x1", "x2")) == {"x1": INT8}
+
+
+def test_a_kernel_with_two_names_as_long_is_traced_to_the_first() -> None:
+    graph = ir.from_proto(onnx.parser.parse_model(GRAPH)).graph
+    for names in (("side", "tail"), ("tail", "side")):
+        assert trace_back([Kernel(names, INT8)], graph, NODES) == {names[0]: INT8}
+
+
 def test_a_kernel_may_have_several_names() -> None:
     graph = ir.from_proto(onnx.parser.parse_model(GRAPH)).graph
     kernel = Kernel(("Multiply_39", "", "conv1", "relu1"), INT8)

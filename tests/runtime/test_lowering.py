@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.backend import SessionOptions
+from runtime.lowering import LOWERING, lower
 from runtime.ort import OnnxRuntimeBackend
-from runtime.ort_lowering import LOWERING, lower
 from runtime.tensors import Array, Feed
 from tests.models import CONV_CHAIN, INT8, INT8_CONV, INT8_MATMUL, INT8_RESIDUAL, INT8_TAIL, TinyModel
 

@@ -8,7 +8,7 @@ import onnx_ir as ir
 import pytest
 from onnx import numpy_helper
 
-from runtime.ort_lowering import lower
+from runtime.lowering import lower
 from runtime.tensors import Array
 
 onnxruntime = pytest.importorskip("onnxruntime")

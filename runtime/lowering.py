@@ -1,4 +1,4 @@
-"""Says a canonical INT8 graph in the form ONNX Runtime's CPU provider has integer kernels for.
+"""Says a canonical INT8 graph in uint8, the form ONNX Runtime's CPU provider has integer kernels for.
 
 The canonical graph quantises to int8 with zero point 0 after a ReLU. The CPU provider fuses Q/DQ into
 integer kernels only if nothing stands between the operator and its Q, and is fast on uint8. Two exact
@@ -19,8 +19,11 @@ from typing import TypeGuard
 import numpy as np
 import onnx_ir as ir
 
+from runtime.errors import UnsupportedError
+
 LOWERING = "int8 as uint8 with zero point 128, ReLU as a clip of quantised values"
 
+_PROTOBUF_LIMIT = 2**31 - 1
 _SHIFT = 128
 _LEAST, _GREATEST = 0, 255
 _CLIPPING = frozenset({"Relu", "Clip"})
@@ -39,6 +42,22 @@ def lower(model: ir.Model) -> int:
         if bounds != (_LEAST, _GREATEST):
             _clip(graph, quantise, bounds, constants)
     return len(found)
+
+
+def serialised(model: ir.Model) -> bytes:
+    """A graph that was changed since it was loaded, with its external data, as runtimes take it.
+
+    Raises UnsupportedError over 2 GB, the most that one protocol buffer holds.
+    """
+    ir.external_data.load_to_model(model)
+    proto = ir.to_proto(model)
+    if proto.ByteSize() > _PROTOBUF_LIMIT:
+        raise UnsupportedError(
+            f"the graph has {proto.ByteSize()} bytes, and one that has to be lowered to uint8,"
+            " or whose nodes are unnamed, may have 2 GB at most; use another backend"
+        )
+    content: bytes = proto.SerializeToString()
+    return content
 
 
 @dataclass
