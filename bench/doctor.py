@@ -12,14 +12,14 @@ from bench.listing import backend_lines, device_lines
 from runtime.files import home
 
 _CAN: Mapping[str, tuple[tuple[str, ...], str]] = {
-    "export from TensorFlow": (("tensorflow", "tensorflow-cpu"), "pip install 'aimatrix[export]'"),
-    "convert TensorFlow graphs": (("tf2onnx",), "pip install 'aimatrix[export]'"),
-    "read Caffe models": (("protobuf",), "pip install 'aimatrix[export]'"),
+    "export from TensorFlow": (("tensorflow", "tensorflow-cpu"), "pip install '.[export]' in the clone"),
+    "convert TensorFlow graphs": (("tf2onnx",), "pip install '.[export]' in the clone"),
+    "read Caffe models": (("protobuf",), "pip install '.[export]' in the clone"),
     "check Caffe exports": (
         ("opencv-python-headless", "opencv-python"),
-        "pip install 'aimatrix[caffe-oracle]'",
+        "pip install '.[export]' in the clone",
     ),
-    "find INT8 ranges": (("onnxruntime", "onnxruntime-gpu"), "pip install 'aimatrix[cpu]'"),
+    "find INT8 ranges": (("onnxruntime", "onnxruntime-gpu"), "pip install '.[cpu]' in the clone"),
 }
 """An ability, the distributions any of which gives it, and what installs one."""
 

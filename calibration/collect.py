@@ -78,7 +78,7 @@ def _open(path: Path) -> Any:
     except ImportError as error:
         raise UnavailableError(
             "calibration runs the FP32 graph on onnxruntime, which is not installed;"
-            " pip install 'aimatrix[cpu]'"
+            " pip install '.[cpu]' in the clone"
         ) from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3

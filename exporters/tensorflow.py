@@ -36,7 +36,7 @@ def import_tensorflow() -> ModuleType:
     except ImportError as error:
         raise UnavailableError(
             f"exporting from TensorFlow needs the package {error.name!r}, which is not installed;"
-            " pip install 'aimatrix[export]'"
+            " pip install '.[export]' in the clone"
         ) from error
     return tensorflow  # type: ignore[no-any-return]
 

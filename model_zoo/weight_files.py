@@ -198,7 +198,7 @@ def _tensorflow() -> ModuleType:
 def _not_installed(what: str, error: ImportError) -> UnavailableError:
     return UnavailableError(
         f"reading {what} needs the package {error.name!r}, which is not installed;"
-        " pip install 'aimatrix[export]'"
+        " pip install '.[export]' in the clone"
     )
 
 

@@ -44,7 +44,7 @@ class OpenVINOBackend:
         try:
             import openvino  # noqa: F401  # only whether it is there
         except ImportError:
-            return "openvino is not installed: pip install 'aimatrix[openvino]'"
+            return "openvino is not installed: pip install '.[openvino]' in the clone"
         return None
 
     def version(self) -> str:

@@ -54,7 +54,7 @@ class OnnxRuntimeBackend:
         try:
             import onnxruntime  # noqa: F401  # only whether it is there
         except ImportError:
-            return "onnxruntime is not installed: pip install 'aimatrix[cpu]', or 'aimatrix[gpu]' for CUDA"
+            return "onnxruntime is not installed: pip install '.[cpu]' in the clone, or '.[gpu]' for CUDA"
         return None
 
     def version(self) -> str:
@@ -113,7 +113,7 @@ class OnnxRuntimeBackend:
         if _CUDA not in onnxruntime.get_available_providers():
             return (
                 "this onnxruntime is built without CUDA: pip uninstall onnxruntime,"
-                " then pip install 'aimatrix[gpu]'"
+                " then pip install '.[gpu]' in the clone"
             )
         return cuda.missing() or "no GPU of that number"
 

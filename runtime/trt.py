@@ -165,7 +165,7 @@ def _without_cuda_bindings() -> str | None:
     try:
         importlib.import_module("cuda.bindings.runtime")
     except ImportError:
-        return "cuda-bindings is not installed: pip install 'aimatrix[trt]'"
+        return "cuda-bindings is not installed: pip install '.[trt]' in the clone"
     return None
 
 

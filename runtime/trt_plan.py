@@ -17,7 +17,7 @@ from runtime.errors import UnavailableError, UnsupportedError
 from runtime.graphs import input_specs, load
 from runtime.tensors import TensorSpec
 
-FLAVOURS: Mapping[str, str] = {"tensorrt": "aimatrix[trt]", "tensorrt_rtx": "aimatrix[trt-rtx]"}
+FLAVOURS: Mapping[str, str] = {"tensorrt": ".[trt]", "tensorrt_rtx": ".[trt-rtx]"}
 """Python package to the extra that brings it."""
 
 _ALWAYS_STRONGLY_TYPED_FROM = 11
@@ -84,7 +84,7 @@ def _not_importable(flavour: str) -> str | None:
     try:
         importlib.import_module(flavour)
     except ModuleNotFoundError as error:
-        return f"{error.name} is not installed: pip install '{extra}'"
+        return f"{error.name} is not installed: pip install '{extra}' in the clone"
     except (ImportError, OSError) as error:
         return (
             f"{flavour}'s libraries do not load ({one_line(str(error))}): install TensorRT from NVIDIA's"

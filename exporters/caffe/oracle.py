@@ -113,12 +113,12 @@ def _opencv() -> ModuleType:
         import cv2
     except ImportError as error:
         raise UnavailableError(
-            f"checking a Caffe network needs OpenCV 4 ({error}); install aimatrix[caffe-oracle]"
+            f"checking a Caffe network needs OpenCV 4 ({error}); pip install '.[export]' in the clone"
         ) from error
     if int(cv2.__version__.split(".")[0]) >= 5:
         raise UnavailableError(
             f"OpenCV {cv2.__version__} has no Caffe importer any more, version 4 has;"
-            " install aimatrix[caffe-oracle]"
+            " pip install '.[export]' in the clone"
         )
     module: ModuleType = cv2
     return module

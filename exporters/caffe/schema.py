@@ -13,13 +13,14 @@ def schema() -> ModuleType:
         from google.protobuf import runtime_version
     except ImportError as error:
         raise UnavailableError(
-            f"reading Caffe files needs the package protobuf ({error}); install aimatrix[export]"
+            f"reading Caffe files needs the package protobuf ({error}); pip install '.[export]' in the clone"
         ) from error
     try:
         from exporters.caffe import caffe_pb2
     except runtime_version.VersionError as error:
         reason = " ".join(str(error).split())
         raise UnavailableError(
-            f"the installed protobuf is older than Caffe's schema: {reason}; install aimatrix[export]"
+            f"the installed protobuf is older than Caffe's schema: {reason};"
+            " pip install '.[export]' in the clone"
         ) from error
     return caffe_pb2

@@ -156,10 +156,10 @@ def test_a_runtime_that_is_not_installed_is_named_with_its_extra(
     path = write_tiny_model(tmp_path / "tiny.onnx")
     code, out, error = bench(backend, "--model", path, home=tmp_path, program=_WITHOUT)
     assert (code, out, error.count("\n")) == (2, "", 1)
-    assert f"is not installed: pip install 'aimatrix[{extra}]'" in error
+    assert f"is not installed: pip install '.[{extra}]' in the clone" in error
     code, out, error = bench("doctor", home=tmp_path, program=_WITHOUT)
     assert (code, error) == (0, "")
-    assert f"pip install 'aimatrix[{extra}]'" in out
+    assert f"pip install '.[{extra}]' in the clone" in out
 
 
 def test_quantising_without_a_runtime_is_refused(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_quantising_without_a_runtime_is_refused(tmp_path: Path) -> None:
     flags = ("null", "--model", path, "--precision", "int8", *QUICK)
     code, _, error = bench(*flags, home=tmp_path, program=_WITHOUT)
     assert code == 2
-    assert "onnxruntime, which is not installed; pip install 'aimatrix[cpu]'" in error
+    assert "onnxruntime, which is not installed; pip install '.[cpu]' in the clone" in error
 
 
 @pytest.mark.heavy

@@ -221,4 +221,6 @@ def test_without_a_driver_nothing_of_tensorrt_is_touched(
 
 def test_cuda_bindings_are_asked_for_last(cuda: CudaRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", None)
-    assert TensorRTBackend().unavailable() == "cuda-bindings is not installed: pip install 'aimatrix[trt]'"
+    assert (
+        TensorRTBackend().unavailable() == "cuda-bindings is not installed: pip install '.[trt]' in the clone"
+    )

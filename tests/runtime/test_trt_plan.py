@@ -162,7 +162,7 @@ def test_without_a_driver_tensorrt_is_not_even_imported(
 @pytest.mark.parametrize(
     ("source", "match"),
     [
-        (None, "tensorrt is not installed: pip install 'aimatrix[trt]'"),
+        (None, "tensorrt is not installed: pip install '.[trt]' in the clone"),
         ("import tensorrt_bindings_that_are_missing", "tensorrt_bindings_that_are_missing is not installed"),
         (
             "raise ImportError('libnvinfer.so.11: cannot open\\nshared object file')",
@@ -193,7 +193,7 @@ def test_rtx_needs_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, RTX, SimpleNamespace())
     assert missing(RTX) is None
     monkeypatch.setitem(sys.modules, RTX, None)
-    assert missing(RTX) == "tensorrt_rtx is not installed: pip install 'aimatrix[trt-rtx]'"
+    assert missing(RTX) == "tensorrt_rtx is not installed: pip install '.[trt-rtx]' in the clone"
 
 
 def test_a_library_without_a_builder_is_unavailable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

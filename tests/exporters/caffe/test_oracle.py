@@ -17,7 +17,7 @@ from tests.exporters.caffe.networks import assert_like_opencv, caffemodel, one_l
 
 def test_without_opencv_one_line_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(UnavailableError, match=r"needs OpenCV 4 .* install aimatrix\[caffe-oracle\]"):
+    with pytest.raises(UnavailableError, match=r"needs OpenCV 4 .* pip install '\.\[export\]'"):
         one_layer("ReLU", "", (1, 3)).run({"data": values(1, 3)})
 
 
@@ -25,7 +25,7 @@ def test_opencv_5_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     import cv2
 
     monkeypatch.setattr(cv2, "__version__", "5.0.0")
-    with pytest.raises(UnavailableError, match=r"OpenCV 5.0.0 has no Caffe importer .*\[caffe-oracle\]"):
+    with pytest.raises(UnavailableError, match=r"OpenCV 5.0.0 has no Caffe importer .*\[export\]"):
         one_layer("ReLU", "", (1, 3)).run({"data": values(1, 3)})
 
 
