@@ -247,5 +247,5 @@ def test_a_file_that_is_no_graph_def_is_refused(tmp_path: Path) -> None:
 
 def test_without_tensorflow_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "tf2onnx", None)
-    with pytest.raises(UnavailableError, match=r"pip install 'aimatrix\[export\]'"):
+    with pytest.raises(UnavailableError, match=r"pip install '\.\[export\]'"):
         TensorFlowSource(lambda x: (x,), X, ("y",)).to_onnx()

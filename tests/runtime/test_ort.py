@@ -156,7 +156,7 @@ def test_without_the_package_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPat
     backend = OnnxRuntimeBackend()
     assert backend.unavailable() is not None
     assert backend.devices() == ()
-    with pytest.raises(UnavailableError, match=r"not installed: pip install 'aimatrix\[cpu\]'"):
+    with pytest.raises(UnavailableError, match=r"not installed: pip install '\.\[cpu\]'"):
         backend.open(tmp_path, "cpu", SessionOptions())
 
 

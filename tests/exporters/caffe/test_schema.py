@@ -66,7 +66,7 @@ def test_fields_have_caffes_numbers(message: str, field: str, number: int) -> No
 
 def test_without_protobuf_one_line_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "google.protobuf", None)
-    with pytest.raises(UnavailableError, match=r"needs the package protobuf .* install aimatrix\[export\]"):
+    with pytest.raises(UnavailableError, match=r"needs the package protobuf .* pip install '\.\[export\]'"):
         schema()
 
 
@@ -78,5 +78,5 @@ def test_a_protobuf_that_is_too_old_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delattr(exporters.caffe, "caffe_pb2")
     monkeypatch.delitem(sys.modules, "exporters.caffe.caffe_pb2")
     monkeypatch.setattr(runtime_version, "MAJOR", 5)
-    with pytest.raises(UnavailableError, match=r"older than Caffe's schema: .* install aimatrix\[export\]"):
+    with pytest.raises(UnavailableError, match=r"older than Caffe's schema: .* pip install '\.\[export\]'"):
         schema()
