@@ -98,8 +98,10 @@ class Artefacts:
         with self._display.step(f"exporting {self.subject.title} to ONNX"):
             source = self.subject.source()
             feeds = self.subject.feeds(source.inputs)
-            export(source, out, islice(feeds.batches(1, Split.EVALUATION), PARITY_FEEDS), self._display)
-        return GraphEntry.of_file(out, Precision.FP32, time.perf_counter() - began)
+            samples = islice(feeds.batches(1, Split.EVALUATION), PARITY_FEEDS)
+            report = export(source, out, samples, self._display)
+        entry = GraphEntry.of_file(out, Precision.FP32, time.perf_counter() - began)
+        return entry.model_copy(update={"parameters": report.parameters})
 
     def _convert(self, precision: Precision, provenance: Mapping[str, str], out: Path) -> GraphEntry:
         from calibration.collect import calibrate

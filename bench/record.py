@@ -45,7 +45,9 @@ class GraphRecord(_Part):
     fp32_sha256: str | None = Field(description="None for a quantised or half-precision file of the user's")
     opset: int
     macs: int = Field(description="multiply-accumulates of one sample")
-    parameters: int
+    parameters: int = Field(
+        description="learned ones of the source model; of a graph without a source, its constants"
+    )
     calibration: CalibrationFacts | None
 
 
