@@ -97,6 +97,8 @@ class Artefacts:
         began = time.perf_counter()
         with self._display.step(f"exporting {self.subject.title} to ONNX"):
             source = self.subject.source()
+            for line in source.warnings:
+                self._display.warn(f"{self.subject.title}: {line}")
             feeds = self.subject.feeds(source.inputs)
             samples = islice(feeds.batches(1, Split.EVALUATION), PARITY_FEEDS)
             report = export(source, out, samples, self._display)

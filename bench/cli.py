@@ -210,6 +210,13 @@ def export(  # noqa: PLR0913 - one parameter a flag
     saved_model: Annotated[Path | None, typer.Option(help="A TensorFlow SavedModel folder.")] = None,
     prototxt: Annotated[Path | None, typer.Option(help="A Caffe network; wants --caffemodel too.")] = None,
     caffemodel: Annotated[Path | None, typer.Option(help="The weights of --prototxt.")] = None,
+    without_post_processing: Annotated[
+        bool,
+        typer.Option(
+            "--without-post-processing",
+            help="Cut a Caffe detector's output layer off: boxes and scores, raw.",
+        ),
+    ] = False,
     data: Annotated[
         Path | None, typer.Option(help="Your own samples for a model of the zoo: images, or a text file.")
     ] = None,
@@ -238,6 +245,7 @@ def export(  # noqa: PLR0913 - one parameter a flag
         saved_model=saved_model,
         prototxt=prototxt,
         caffemodel=caffemodel,
+        post_processing=not without_post_processing,
         feeds=feeds,
         data=data,
         precisions=tuple(precision or ()),

@@ -36,6 +36,7 @@ class ExportPlan:
     saved_model: Path | None = None
     prototxt: Path | None = None
     caffemodel: Path | None = None
+    post_processing: bool = True
     feeds: Path | None = None
     data: Path | None = None
     precisions: tuple[Precision, ...] = ()
@@ -57,6 +58,8 @@ class ExportPlan:
             )
         if (self.prototxt is None) != (self.caffemodel is None):
             raise UsageError("a Caffe network is two files: give --prototxt and --caffemodel together")
+        if not self.post_processing and self.prototxt is None:
+            raise UsageError("--without-post-processing cuts a detector's --prototxt; leave it out")
 
     def all_precisions(self) -> tuple[Precision, ...]:
         """FP32 first, since every other graph is made from it."""
@@ -138,9 +141,13 @@ def _caffe_subject(plan: ExportPlan) -> Subject:
     def source() -> Source:
         from exporters.caffe.source import CaffeSource
 
-        return CaffeSource.from_files(prototxt, caffemodel)
+        return CaffeSource.from_files(prototxt, caffemodel, post_processing=plan.post_processing)
 
-    facts = {"prototxt": sha256_of_file(prototxt), "caffemodel": sha256_of_file(caffemodel)}
+    facts = {
+        "prototxt": sha256_of_file(prototxt),
+        "caffemodel": sha256_of_file(caffemodel),
+        "post-processing": str(plan.post_processing),
+    }
     return _own_subject(plan, prototxt.stem, "caffe", facts, source)
 
 

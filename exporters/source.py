@@ -33,6 +33,10 @@ class Source(Protocol):
     def parameters(self) -> int:
         """Learned parameters: weights, biases, gamma and beta; not the batch-norm statistics."""
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the model's files say and the exporter leaves out: a line each, which users must see."""
+
     def to_onnx(self) -> ir.Model:
         """The network as ONNX with its weights, before any pass of ours; raises ExportError."""
 

@@ -98,6 +98,10 @@ class TensorFlowSource:
         return "tensorflow"
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        return ()
+
+    @property
     def parameters(self) -> int:
         return sum(math.prod(variable.shape) for variable in self.variables)
 

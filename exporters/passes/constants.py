@@ -27,7 +27,7 @@ def fold_constants(model: ir.Model) -> None:
     lift(model)
     for name, value in tuple(model.graph.initializers.items()):
         origin = origins.get(name)
-        if origin and origin not in model.graph.initializers:
+        if origin and origin not in model.graph.initializers and not value.is_graph_output():
             value.name = origin
 
 

@@ -193,6 +193,10 @@ BAD_INPUT: dict[str, tuple[list[str], str]] = {
         ["export", "--out", "o", "--prototxt", "p"],
         "give --prototxt and --caffemodel together",
     ),
+    "raw heads of no Caffe network": (
+        ["export", "--out", "o", "--model", "resnet50", "--without-post-processing"],
+        "--without-post-processing cuts a detector's --prototxt; leave it out",
+    ),
     "no such SavedModel": (["export", "--out", "o", "--saved-model", "none"], "no saved_model.pb in it"),
     "no such prototxt": (
         ["export", "--out", "o", "--prototxt", "p", "--caffemodel", "c"],

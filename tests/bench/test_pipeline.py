@@ -38,6 +38,7 @@ class TinySource:
     framework = "tensorflow"
     inputs = SPECS
     outputs = (TensorSpec("scores", "float32", ("batch", 4)),)
+    warnings = ("line 3: layer 'conv' has a field 'colour' that is not Caffe's; left out",)
     parameters = 120  # 8 more than the graph has, as where batch normalisation is folded away
 
     def __init__(self, path: Path) -> None:
@@ -108,6 +109,13 @@ def test_a_record_counts_the_parameters_of_the_source_at_every_precision(
 ) -> None:
     found = [record.graph.parameters for record in records(PLAN, tmp_path)]
     assert found == [TinySource.parameters] * 2
+
+
+def test_what_an_export_leaves_out_is_told(
+    tmp_path: Path, builds: list[Path | None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    records(PLAN, tmp_path)
+    assert "warning: tiny (tensorflow): line 3: layer 'conv' has a field 'colour'" in capsys.readouterr().err
 
 
 def test_a_model_is_exported_converted_measured_and_judged(tmp_path: Path, builds: list[Path | None]) -> None:

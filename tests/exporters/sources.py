@@ -31,6 +31,10 @@ class GraphSource:
         return _specs(self.original.graph.outputs)
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        return ()
+
+    @property
     def parameters(self) -> int:
         tensors = [value.const_value for value in self.original.graph.initializers.values()]
         return sum(math.prod(tensor.shape.numpy()) for tensor in tensors if tensor is not None)

@@ -29,6 +29,12 @@ def test_a_transposed_weight_is_folded_and_keeps_its_name_whatever_its_size() ->
     assert list(folded.graph.initializers) == ["kernel"]
 
 
+def test_an_output_that_is_a_constant_keeps_its_own_name() -> None:
+    text = "g (float[N,4] x) => (float[N,4] y, float[4] anchors) { y = Relu(x) anchors = Identity(k) }"
+    folded = apply(fold_constants, parse(text, k=random(4)))
+    assert [value.name for value in folded.graph.outputs] == ["y", "anchors"]
+
+
 def test_arithmetic_on_constants_is_folded() -> None:
     text = "g (float[N,4] x) => (float[N,4] y) { r = Sqrt(v) k = Div(g, r) y = Mul(x, k) }"
     folded = apply(fold_constants, parse(text, v=np.abs(random(4)) + 1, g=random(4)))
