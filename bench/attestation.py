@@ -83,7 +83,8 @@ def _mild(executed: Executed, precision: Precision) -> Iterator[Warned]:
             Kind.OTHER_TYPE,
             f"{precision.upper()} file, but {types[wider]:.0%} of the multiply-accumulates ran as {wider}",
         )
-    if precision is Precision.INT8 and MIN_INTEGER_SHARE <= _integer_share(types) < 0.9:
+    in_float = 1 - _integer_share(types) - types.get(UNSEEN, 0.0)
+    if precision is Precision.INT8 and NAMED_SHARE < in_float <= 1 - MIN_INTEGER_SHARE:
         yield Warned(Kind.OTHER_TYPE, f"INT8 in part: the multiply-accumulates ran as {_shares(types)}")
 
 

@@ -24,7 +24,7 @@ def executed(types: dict[str, float], *, on_device: float = 1.0, fallback: tuple
         (Precision.BF16, {"bfloat16": 1.0}),
         (Precision.BF16, {"bfloat16": 0.995, "float32": 0.005}),
         (Precision.INT8, {"int8": 1.0}),
-        (Precision.INT8, {"uint8": 0.6, "int8": 0.35, "float32": 0.05}),
+        (Precision.INT8, {"uint8": 0.6, "int8": 0.395, "float32": 0.005}),
     ],
 )
 def test_what_ran_as_asked_gives_no_warning(precision: Precision, types: dict[str, float]) -> None:
@@ -101,9 +101,12 @@ def test_what_was_not_seen_cannot_turn_a_decided_int8_run() -> None:
     assert [each.kind for each in attest(ran, Precision.INT8, "cpu", allow_emulation=False)] == [Kind.UNSEEN]
 
 
-def test_int8_in_part_is_named() -> None:
-    (warned,) = attest(executed({"int8": 0.8, "float32": 0.2}), Precision.INT8, "cpu", allow_emulation=False)
-    assert warned.message == "INT8 in part: the multiply-accumulates ran as int8 80.0%, float32 20.0%"
+@pytest.mark.parametrize("share", [0.6, 0.9, 0.98])
+def test_int8_in_part_is_named(share: float) -> None:
+    types = {"int8": share, "float32": 1 - share}
+    (warned,) = attest(executed(types), Precision.INT8, "cpu", allow_emulation=False)
+    told = f"INT8 in part: the multiply-accumulates ran as int8 {share:.1%}, float32 {1 - share:.1%}"
+    assert warned.message == told
 
 
 def test_a_backend_that_computes_nothing_is_named() -> None:
