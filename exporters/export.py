@@ -15,6 +15,7 @@ import onnx_ir as ir
 from exporters.parity import Parity, check_parity
 from exporters.passes import optimise
 from exporters.source import Source
+from exporters.writing import write_file
 from runtime.errors import ExportError
 from runtime.files import replacing_file
 from runtime.progress import Progress, silent
@@ -71,8 +72,10 @@ def _write_checked(source: Source, path: Path) -> Iterator[str]:
 def write(model: ir.Model, path: Path, largest_file: int) -> None:
     """Save `model`; weights of more than `largest_file` bytes together go to `<path>.data`."""
     tensors = [value.const_value for value in model.graph.initializers.values()]
-    size = sum(tensor.nbytes for tensor in tensors if tensor is not None)
-    ir.save(model, path, external_data=f"{path.name}.data" if size > largest_file else None)
+    if sum(tensor.nbytes for tensor in tensors if tensor is not None) > largest_file:
+        ir.save(model, path, external_data=f"{path.name}.data")
+    else:
+        write_file(model, path)
 
 
 def check_file(path: Path) -> None:

@@ -11,6 +11,7 @@ from exporters.caffe.blobs import blob_array
 from exporters.caffe.names import unique
 from exporters.caffe.phases import in_test_phase
 from exporters.caffe.shapes import BATCH, MAX_COUNT, REGIONS, Dims
+from exporters.caffe.sharing import address, share
 from exporters.caffe.upgrade import layers as current_layers
 from runtime.errors import GraphError
 
@@ -18,10 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from exporters.caffe.caffe_pb2 import BlobShape, LayerParameter, NetParameter
+    from exporters.caffe.reading import Caffemodel
     from runtime.tensors import Array
 
 _STATISTICS = frozenset({"BatchNorm"})
 """Layer types whose blobs are collected, not learned: mean, variance and the moving average's factor."""
+
+_READ_REGIONS = frozenset({"PSROIPooling", "ROIAlign", "ROIPooling"})
+"""Layer types whose second bottom is regions of interest."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +66,12 @@ class Network:
 
     @property
     def parameters(self) -> int:
-        """Learned values: weights, biases, gamma and beta; not the batch-norm statistics."""
-        return sum(
-            blob.size for layer in self.layers if layer.type not in _STATISTICS for blob in layer.blobs
-        )
+        """Learned values, shared ones once: weights, biases, gamma and beta; not batch-norm statistics."""
+        learned = [blob for layer in self.layers if layer.type not in _STATISTICS for blob in layer.blobs]
+        return sum({address(blob): blob.size for blob in learned}.values())
 
 
-def build_network(prototxt: NetParameter, caffemodel: NetParameter, lines: Sequence[int] = ()) -> Network:
+def build_network(prototxt: NetParameter, caffemodel: Caffemodel, lines: Sequence[int] = ()) -> Network:
     """Join both files; `lines` are those of the prototxt's layers, for errors.
 
     Raises GraphError where the files do not make one network.
@@ -78,14 +82,15 @@ def build_network(prototxt: NetParameter, caffemodel: NetParameter, lines: Seque
     inputs = tuple(_inputs(prototxt, found))
     _check_names(inputs, found)
     computing = [layer for layer in found if layer.type != "Input"]
+    _check_tops(inputs, computing)
     tops = _unique_tops(inputs, computing)
-    blobs = _blobs_by_layer(caffemodel, computing)
+    blobs = share(computing, _blobs_by_layer(caffemodel, computing))
     current = {blob.name: blob.name for blob in inputs}
     layers: list[Layer] = []
-    for parameter, names in zip(computing, tops, strict=True):
-        bottoms = tuple(_lookup(current, bottom, parameter.name) for bottom in parameter.bottom)
+    for parameter, names, learned in zip(computing, tops, blobs, strict=True):
+        bottoms = tuple(_lookup(current, bottom, parameter, computing) for bottom in parameter.bottom)
         current.update(zip(parameter.top, names, strict=True))
-        learned, line = blobs.get(parameter.name, ()), line_of.get(id(parameter))
+        line = line_of.get(id(parameter))
         layers.append(Layer(parameter.name, parameter.type, parameter, bottoms, names, learned, line))
     return Network(prototxt.name, _regions_apart(inputs, layers), tuple(layers), unread_tops(layers))
 
@@ -100,8 +105,24 @@ def _check_names(inputs: Sequence[Input], layers: Sequence[LayerParameter]) -> N
     if len(set(fed)) != len(fed):
         raise GraphError(f"the prototxt has inputs {fed}; each needs a name of its own")
     for index, layer in enumerate(layers):
+        if not layer.type:
+            raise GraphError(f'layer {index} ({layer.name!r}) has no type; give it one, as in type: "ReLU"')
         if not all((layer.name, *layer.top, *layer.bottom)):
             raise GraphError(f"layer {index} ({layer.type} {layer.name!r}) has an empty name, top or bottom")
+
+
+def _check_tops(inputs: Sequence[Input], layers: Sequence[LayerParameter]) -> None:
+    """Each blob is made once; after that a layer may write over it in place, as Net::AppendTop allows."""
+    makers = {blob.name: "an input" for blob in inputs}
+    for layer in layers:
+        for index, top in enumerate(layer.top):
+            in_place = index < len(layer.bottom) and layer.bottom[index] == top
+            if top in makers and not in_place:
+                raise GraphError(
+                    f"layer {layer.name!r} makes blob {top!r}, which {makers[top]} makes already; rename one,"
+                    " or let the layer read what it writes over"
+                )
+            makers[top] = f"layer {layer.name!r}"
 
 
 def _inputs(net: NetParameter, layers: Sequence[LayerParameter]) -> Iterator[Input]:
@@ -160,13 +181,14 @@ def _unique_tops(inputs: Sequence[Input], layers: Sequence[LayerParameter]) -> l
     return names
 
 
-def _blobs_by_layer(
-    caffemodel: NetParameter, layers: Sequence[LayerParameter]
-) -> dict[str, tuple[Array, ...]]:
-    """The blobs of the layers that the network has; Caffe joins the two files by layer name alone."""
+def _blobs_by_layer(caffemodel: Caffemodel, layers: Sequence[LayerParameter]) -> dict[str, tuple[Array, ...]]:
+    """The blobs of the layers that the network has, in the caffemodel's order.
+
+    Caffe joins the two files by layer name alone.
+    """
     wanted = Counter(layer.name for layer in layers)
     blobs: dict[str, tuple[Array, ...]] = {}
-    for saved in (*caffemodel.layer, *caffemodel.layers):
+    for saved in caffemodel.layers:
         if saved.name not in wanted or not saved.blobs:
             continue
         if wanted[saved.name] > 1 or saved.name in blobs:
@@ -180,22 +202,35 @@ def _blobs_by_layer(
     return blobs
 
 
-def _lookup(current: dict[str, str], bottom: str, layer: str) -> str:
-    try:
+def _lookup(
+    current: dict[str, str], bottom: str, layer: LayerParameter, layers: Sequence[LayerParameter]
+) -> str:
+    if bottom in current:
         return current[bottom]
-    except KeyError:
-        raise GraphError(
-            f"layer {layer!r} reads blob {bottom!r}, which no input or earlier layer makes"
-        ) from None
+    maker = next((other.name for other in layers if bottom in other.top), None)
+    late = "" if maker is None else f"; layer {maker!r} makes it, and Caffe runs layers in the file's order"
+    raise GraphError(
+        f"layer {layer.name!r} reads blob {bottom!r}, which no input or earlier layer makes{late}"
+    )
 
 
 def _regions_apart(inputs: tuple[Input, ...], layers: Sequence[Layer]) -> tuple[Input, ...]:
     """An input of regions (Fast R-CNN) has as many rows as it likes, not as many as there are images."""
-    fed = {layer.bottoms[1] for layer in layers if layer.type == "ROIPooling" and len(layer.bottoms) == 2}
+    fed = _regions(layers)
     return tuple(Input(blob.name, (REGIONS, *blob.dims[1:])) if blob.name in fed else blob for blob in inputs)
 
 
 def unread_tops(layers: Sequence[Layer]) -> tuple[str, ...]:
-    """The tops that no layer reads, in the order in which they are made."""
-    read = {bottom for layer in layers for bottom in layer.bottoms}
+    """The tops that no layer reads, and regions, in the order in which they are made.
+
+    What a network says of regions means nothing without them: py-faster-rcnn reads that blob, too.
+    """
+    read = {bottom for layer in layers for bottom in layer.bottoms} - _regions(layers)
     return tuple(top for layer in layers for top in layer.tops if top not in read)
+
+
+def _regions(layers: Sequence[Layer]) -> frozenset[str]:
+    """The blobs that are read as regions of interest."""
+    return frozenset(
+        layer.bottoms[1] for layer in layers if layer.type in _READ_REGIONS and len(layer.bottoms) > 1
+    )

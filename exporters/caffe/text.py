@@ -1,6 +1,6 @@
-"""Where things stand in a prototxt's text: the line of each layer, and the fields that the schema lacks.
+"""A prototxt's text beside its parser: the line of each layer, the fields that the schema lacks, short lines.
 
-Protocol buffers' own parser says neither once a text is read; this one only walks the names.
+Protocol buffers' own parser says nothing of places once a text is read; this one only walks the names.
 """
 
 from __future__ import annotations
@@ -11,18 +11,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from exporters.caffe.schema import schema
+from runtime.errors import GraphError
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor
 
 _TOKEN = re.compile(
-    r"""(?P<skipped>[\s;,]+|\#[^\n]*)
-      | (?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
+    r"""(?P<blank>\s+|\#[^\n]*)
+      | (?P<separator>[;,]+)
+      | (?P<string>"[^"\\\n]*(?:\\.[^"\\\n]*)*"|'[^'\\\n]*(?:\\.[^'\\\n]*)*')
       | (?P<sign>[{}<>\[\]:])
       | (?P<word>[^\s;,{}<>\[\]:"'\#]+)
       | (?P<other>.)""",
     re.VERBOSE,
 )
+_SKIPPED = frozenset({"blank", "separator"})
+_LONGEST_LINE = 160
+_LONGEST_TOKEN = 1 << 16
+
 _MOST = 100
 """Unlisted fields that are named one by one; a text of 16 MB can have millions."""
 
@@ -45,6 +51,48 @@ class _Name:
     line: int
     depth: int
     inside: Descriptor | None
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A line of the text, or a part of a long one; `line` and `column` tell where it begins, from 1."""
+
+    text: str
+    line: int
+    column: int
+
+
+def pieces(text: str) -> Iterator[Piece]:
+    """The text in lines that are short, broken between tokens where they were not.
+
+    Protocol buffers' parser quotes the whole line with each guess of what a token might be, right or wrong:
+    a line of unknown fields takes it the square of its length, 400 kB five minutes.
+    Raises GraphError for a token that is longer than any name or value.
+    """
+    for number, line in enumerate(text.split("\n"), start=1):
+        if len(line) <= _LONGEST_LINE:
+            yield Piece(line, number, 1)
+        else:
+            yield from _broken(line, number)
+
+
+def _broken(line: str, number: int) -> Iterator[Piece]:
+    start = 0
+    for match in _TOKEN.finditer(line):
+        if match.lastgroup == "blank":
+            if match.end() - match.start() > _LONGEST_LINE:  # nothing is lost with it
+                yield Piece(line[start : match.start()], number, start + 1)
+                start = match.end()
+            continue
+        if match.end() - match.start() > _LONGEST_TOKEN:
+            raise GraphError(
+                f"not a prototxt, at line:column {number}:{match.start() + 1} : a word or text of"
+                f" {match.end() - match.start()} characters"
+            )
+        if match.end() - start > _LONGEST_LINE:
+            yield Piece(line[start : match.start()], number, start + 1)
+            start = match.start()
+    yield Piece(line[start:], number, start + 1)
 
 
 def outline(text: str) -> Outline:
@@ -94,7 +142,7 @@ def _names(text: str) -> Iterator[_Name]:
 def _tokens(text: str) -> Iterator[tuple[str, int]]:
     line, seen = 1, 0
     for match in _TOKEN.finditer(text):
-        if match.lastgroup != "skipped":
+        if match.lastgroup not in _SKIPPED:
             line += text.count("\n", seen, match.start())
             seen = match.start()
             yield match.group(), line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -56,7 +57,9 @@ TYPE_NAMES = MappingProxyType(
 )
 """V1's enumerated types as the names that replaced them."""
 
-_TRAINING_ONLY = frozenset({"param", "blob_share_mode", "blobs_lr", "weight_decay"})
+_TRAINING_ONLY = frozenset({"blobs_lr", "weight_decay"})
+_SHARING = frozenset({"param", "blob_share_mode"})
+"""Lists of names and of modes, which became one list of both."""
 
 
 def layers(net: NetParameter) -> list[LayerParameter]:
@@ -82,8 +85,10 @@ def _upgraded(old: V1LayerParameter) -> LayerParameter:
             )
         if field.name == "type":
             new.type = TYPE_NAMES.get(old.LayerType.Name(value), "")
-        elif field.name not in _TRAINING_ONLY:
+        elif field.name not in _TRAINING_ONLY | _SHARING:
             _copy(field.name, value, new)
+    for name, mode in zip_longest(old.param, old.blob_share_mode):
+        new.param.add(name=name, share_mode=mode)
     return new
 
 

@@ -8,12 +8,14 @@ from collections.abc import Callable, Mapping
 from rich.console import Console
 from rich.table import Table
 
-from tests.performance import calibration_memory, export_cost, harness_cost
+from tests.performance import caffe_export, caffe_memory, calibration_memory, export_cost, harness_cost
 from tests.performance.trials import Row
 
 BENCHMARKS: Mapping[str, Callable[[], list[Row]]] = {
     "harness-cost": harness_cost.run,
     "export-cost": export_cost.run,
+    "caffe-memory": caffe_memory.run,
+    "caffe-export": caffe_export.run,
     "calibration-memory": calibration_memory.run,
 }
 
@@ -30,9 +32,10 @@ def main(names: list[str]) -> int:
 
 
 def _table(name: str, rows: list[Row]) -> Table:
-    table = Table("what", "measured", "beside", "ratio", title=name, title_justify="left")
+    table = Table("what", "measured", "beside", "ratio", "result", title=name, title_justify="left")
     for row in rows:
-        table.add_row(row.what, row.figure, row.beside, "" if row.ratio is None else f"{row.ratio:.2f}")
+        ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+        table.add_row(row.what, row.figure, row.beside, ratio, row.result)
     return table
 
 

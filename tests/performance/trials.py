@@ -21,12 +21,13 @@ class Trial:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a benchmark's table: what was measured, the figure, and beside what it stands."""
+    """One line of a benchmark's table: what was measured, the figure, beside what it stands, the outcome."""
 
     what: str
     figure: str
     beside: str = ""
     ratio: float | None = None
+    result: str = ""
 
 
 def python(code: str, *arguments: str) -> Trial:

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from exporters.caffe import caffe_pb2
-from exporters.caffe.blobs import blob_array, blob_message
+from exporters.caffe.blobs import blob_array, blob_message, read_blob
 from exporters.caffe.network import build_network
 from exporters.caffe.reading import read_caffemodel, read_prototxt
 from exporters.caffe.source import CaffeSource
 from exporters.caffe.upgrade import TYPE_NAMES
+from exporters.wire import Wire
 from runtime.errors import GraphError
 from runtime.tensors import Array
 from tests.exporters.caffe.networks import assert_like_opencv, caffemodel, prototxt, run_onnx, values, vector
@@ -155,17 +156,22 @@ def test_every_old_type_has_a_new_name() -> None:
     assert set(TYPE_NAMES) == set(caffe_pb2.V1LayerParameter.LayerType.keys()) - {"NONE"}
 
 
+def _read(blob: caffe_pb2.BlobProto) -> Array:
+    data = blob.SerializeToString()
+    return blob_array(read_blob(Wire(data), 0, len(data)), "blob")
+
+
 def test_doubles_win_over_floats() -> None:
     blob = caffe_pb2.BlobProto(data=[1], double_data=[0.5])
     blob.shape.dim.append(1)
-    np.testing.assert_array_equal(blob_array(blob, "blob"), vector(0.5))
+    np.testing.assert_array_equal(_read(blob), vector(0.5))
 
 
 def test_a_blob_is_written_as_protocol_buffers_write_it() -> None:
     array = values(3, 100)
     blob = caffe_pb2.BlobProto(data=array.ravel().tolist(), shape={"dim": array.shape})
     assert blob_message(array) == blob
-    np.testing.assert_array_equal(blob_array(blob, "blob"), array)
+    np.testing.assert_array_equal(_read(blob), array)
 
 
 def test_outputs_that_are_one_value_are_copied() -> None:
@@ -192,6 +198,10 @@ def test_names_in_the_graph_are_unique_even_when_layers_and_blobs_share_theirs()
     assert [output.name for output in graph.outputs] == ["a", "data/c"]
 
 
+def _relu(name: str, bottom: str, top: str) -> str:
+    return f'layer {{ name: "{name}" type: "ReLU" bottom: "{bottom}" top: "{top}" }}'
+
+
 BROKEN = {
     "no input": (RELU, "the prototxt has no input: give the deploy.prototxt"),
     "no layer": ('input: "data"', "the prototxt has no layer"),
@@ -216,6 +226,49 @@ BROKEN = {
         prototxt(RELU[:-1] + "include { phase: TEST } exclude { phase: TRAIN } }", 1, 3),
         "layer 'relu' has both include and exclude rules",
     ),
+    "layer without a type": (
+        prototxt('layer { name: "x" bottom: "data" top: "y" }', 1, 3),
+        "layer 0 \\('x'\\) has no type; give it one",
+    ),
+    "old layer without a type": (
+        prototxt('layers { name: "x" bottom: "data" top: "y" }', 1, 3),
+        "layer 0 \\('x'\\) has no type; give it one",
+    ),
+    "old layer of type NONE": (
+        prototxt('layers { name: "x" type: NONE bottom: "data" top: "y" }', 1, 3),
+        "layer 0 \\('x'\\) has no type; give it one",
+    ),
+    "circle of two": (
+        prototxt(_relu("a", "y", "x") + _relu("b", "x", "y"), 1, 3),
+        "layer 'a' reads blob 'y', which no input or earlier layer makes; layer 'b' makes it, and Caffe runs",
+    ),
+    "circle of one": (
+        prototxt(_relu("a", "x", "x"), 1, 3),
+        "layer 'a' reads blob 'x', which no input or earlier layer makes; layer 'a' makes it",
+    ),
+    "blob of two makers": (
+        prototxt(_relu("a", "data", "x") + _relu("b", "data", "x"), 1, 3),
+        "layer 'b' makes blob 'x', which layer 'a' makes already; rename one, or let the layer read what it",
+    ),
+    "blob of one maker twice": (
+        prototxt(_relu("a", "data", 'x" top: "x'), 1, 3),
+        "layer 'a' makes blob 'x', which layer 'a' makes already",
+    ),
+    "blob of an input and a layer": (
+        prototxt(_relu("a", "data", "x") + _relu("b", "x", "data"), 1, 3),
+        "layer 'b' makes blob 'data', which an input makes already",
+    ),
+    "in place of the other bottom": (
+        prototxt('layer { name: "a" type: "Eltwise" bottom: "data" bottom: "b" top: "b" }', 1, 3).replace(
+            "input_shape", 'input: "b" input_shape { dim: 1 dim: 3 } input_shape'
+        ),
+        "layer 'a' makes blob 'b', which an input makes already",
+    ),
+    "sizes that are no ints": (
+        prototxt(RELU, 1, (1 << 63) - 1),
+        r"input 'data' has shape \[1, 9223372036854775807\]; .* at most 2147483647 values",
+    ),
+    "negative size": (prototxt(RELU, 1, -3), r"input 'data' has shape \[1, -3\]; every dimension must be 1"),
     "two tops, three shapes": (
         'layer { name: "in" type: "Input" top: "a" top: "b" input_param {'
         " shape { dim: 1 } shape { dim: 1 } shape { dim: 1 } } }",
@@ -230,6 +283,25 @@ def test_files_that_make_no_network_are_refused_in_one_line(case: str) -> None:
     with pytest.raises(GraphError, match=message) as caught:
         CaffeSource(text, b"")
     assert "\n" not in str(caught.value)
+
+
+def test_layers_of_one_name_are_two_layers_where_they_have_no_blobs() -> None:
+    source = CaffeSource(prototxt(_relu("a", "data", "x") + _relu("a", "x", "y"), 1, 3), b"")
+    data = values(2, 3)
+    np.testing.assert_array_equal(run_onnx(source.to_onnx(), {"data": data})["y"], np.maximum(data, 0))
+
+
+def test_a_deep_chain_of_layers_that_share_name_and_blob_is_converted() -> None:
+    """Ten thousand names after one: each must be found without trying those before it."""
+    text = prototxt(_relu("a", "data", "data") * 10_000, 1, 3)
+    graph = CaffeSource(text, b"").to_onnx().graph
+    assert len({node.name for node in graph}) == len(graph) == 10_000
+
+
+def test_layers_saved_twice_belong_to_no_layer() -> None:
+    model = caffemodel({"conv": WEIGHTS["conv"]}) * 2
+    with pytest.raises(GraphError, match="layer name 'conv' is used more than once"):
+        CaffeSource(prototxt(CONVOLUTION, 1, 3, 5, 6), model)
 
 
 def test_blobs_of_a_name_used_twice_belong_to_no_layer() -> None:
