@@ -26,7 +26,20 @@ if TYPE_CHECKING:
 
 NO_PYTHON_LAYERS: Mapping[str, Handler] = MappingProxyType({})
 
-_TRAINING = ("Data", "Loss", "Accuracy", "SoftmaxWithLoss")
+_FOR_TRAINING = "it is for training: give the deploy.prototxt, or"
+_ADVICE = MappingProxyType(
+    {
+        "SoftmaxWithLoss": f"{_FOR_TRAINING} put a Softmax layer in its place",
+        "SigmoidCrossEntropyLoss": f"{_FOR_TRAINING} put a Sigmoid layer in its place",
+        "Loss": f"{_FOR_TRAINING} take it out",
+        "Accuracy": f"{_FOR_TRAINING} take it out",
+        "Evaluate": f"{_FOR_TRAINING} take it out",
+        "Data": f"{_FOR_TRAINING} put an Input layer in its place",
+        "HDF5Output": "it writes to a file: take it out, and the blobs that it reads are outputs",
+        "DetectionOutput": "take it out, and the blobs that it reads are outputs",
+    }
+)
+"""How a type's name ends, special names first, to what to do about it."""
 
 
 def to_onnx(network: Network, python_layers: Mapping[str, Handler] = NO_PYTHON_LAYERS) -> ir.Model:
@@ -118,8 +131,9 @@ def _python_layer(layer: Layer, python_layers: Mapping[str, Handler]) -> LayerTy
 
 
 def _advice(layer: Layer) -> str:
-    if layer.type.endswith(_TRAINING):
-        return "give the deploy.prototxt"
+    known = next((advice for ending, advice in _ADVICE.items() if layer.type.endswith(ending)), None)
+    if known is not None:
+        return known
     near = difflib.get_close_matches(layer.type, SUPPORTED, n=1)
     return (
         f"did you mean {near[0]}?" if near else "take the layer out, or say it with layers that are supported"

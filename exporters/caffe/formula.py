@@ -180,7 +180,9 @@ def broadcast(left: Dims, right: Dims) -> Dims:
 
 def times(count: int, dimension: int | str) -> int | str:
     """`count` times a dimension that may be open."""
-    return count * dimension if isinstance(dimension, int) else f"{count}*{dimension}"
+    if isinstance(dimension, int):
+        return count * dimension
+    return dimension if count == 1 else f"{count}*{dimension}"
 
 
 def volume(shape: Dims) -> int:

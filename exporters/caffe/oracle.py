@@ -6,17 +6,20 @@ what cannot is refused.
 
 from __future__ import annotations
 
+from collections import Counter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from exporters.caffe import oracle_forks, oracle_layers
 from exporters.caffe.phases import included
 from exporters.caffe.reading import read_prototxt
 from runtime.errors import UnavailableError
 from runtime.tensors import Array, Feed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import ModuleType
 
     from google.protobuf.message import Message
@@ -28,9 +31,13 @@ if TYPE_CHECKING:
 class Oracle:
     """One network in OpenCV, on the CPU; raises UnavailableError where OpenCV cannot hold or run it."""
 
-    def __init__(self, prototxt: str, caffemodel: bytes, network: Network) -> None:
+    def __init__(self, prototxt: str, caffemodel: bytes | memoryview, network: Network) -> None:
         self._cv2 = _opencv()
+        oracle_layers.register(self._cv2)
+        oracle_forks.register(self._cv2)
         self._network = network
+        self._names = _opencv_names(network.layers)
+        _refuse_fused_batch_norms(network.layers)
         text = _for_opencv(_only(read_prototxt(prototxt), network)).encode()
         try:
             net = self._cv2.dnn.readNetFromCaffe(
@@ -54,14 +61,35 @@ class Oracle:
         try:
             for name, array in feed.items():
                 self._net.setInput(np.ascontiguousarray(array), name)
-            names = [_opencv_name(makers[blob]) for blob in asked]
-            answers = self._net.forwardAndRetrieve(names) if names else []
+            answers = self._tops([makers[blob] for blob in asked])
         except self._cv2.error as error:
             raise _refused(error) from error
         found = dict(feed)
         for blob, tops in zip(asked, answers, strict=True):
-            found[blob] = _as_caffe(makers[blob], np.array(tops[makers[blob].tops.index(blob)]))
-        return {top: found[blob] for top, blob in sources.items()}
+            found[blob] = _as_caffe(makers[blob], tops[makers[blob].tops.index(blob)])
+        return {top: self._without_filling(found[blob]) for top, blob in sources.items()}
+
+    def _without_filling(self, answer: Array) -> Array:
+        """Only the rows of regions that are some (see oracle_layers.Proposal)."""
+        proposing = any(_is_proposal(layer) for layer in self._network.layers)
+        real = oracle_layers.Proposal.real
+        return answer[real] if proposing and len(answer) == len(real) else answer
+
+    def _tops(self, layers: Sequence[Layer]) -> list[list[Array]]:
+        """The tops of each layer, copied: OpenCV hands out its own memory.
+
+        Layers with several are asked one by one: those that follow write over all tops but the first.
+        """
+        names = [self._names[layer.tops[0]] for layer in layers]
+        alone = [name for name, layer in zip(names, layers, strict=True) if len(layer.tops) > 1]
+        together = [name for name in names if name not in alone]
+        found: dict[str, list[Array]] = {}
+        for group in ([together] if together else []) + [[name] for name in dict.fromkeys(alone)]:
+            answers = self._net.forwardAndRetrieve(group)
+            found |= {
+                name: [np.array(top) for top in tops] for name, tops in zip(group, answers, strict=True)
+            }
+        return [found[name] for name in names]
 
     def _before_splits(self, blob: str) -> str:
         """The blob that `blob` is a copy of: OpenCV writes over all copies but the first."""
@@ -102,10 +130,25 @@ def _only(net: NetParameter, network: Network) -> NetParameter:
     return net
 
 
-def _opencv_name(layer: Layer) -> str:
-    """OpenCV 4 calls every layer by its name, but a Convolution by its top's."""
-    plain = _PLAIN.get(layer.type, layer.type)
-    return str(layer.parameter.top[0]) if plain == "Convolution" else layer.name
+def _refuse_fused_batch_norms(layers: Sequence[Layer]) -> None:
+    for layer in layers:
+        if layer.type == "BatchNorm" and len(layer.blobs) > _STATISTICS:
+            raise _refused(f"it does not know the scale and bias of the BatchNorm layer {layer.name!r}")
+
+
+def _opencv_names(layers: Sequence[Layer]) -> dict[str, str]:
+    """What OpenCV 4 calls the maker of each top.
+
+    It is the layer's name, with a number where it is not the first of that name; a Convolution has its top's.
+    """
+    seen: Counter[str] = Counter()
+    names: dict[str, str] = {}
+    for layer in layers:
+        name = f"{layer.name}_{seen[layer.name]}" if seen[layer.name] else layer.name
+        seen[layer.name] += 1
+        plain = _PLAIN.get(layer.type, layer.type)
+        names |= {top: str(layer.parameter.top[0]) if plain == "Convolution" else name for top in layer.tops}
+    return names
 
 
 def _opencv() -> ModuleType:
@@ -141,6 +184,8 @@ def _for_opencv(net: NetParameter) -> str:
         for field, _ in layer.ListFields():
             if field.name in _DIFFERENCES:
                 _DIFFERENCES[field.name](layer)
+    for layer in net.layer:
+        oracle_forks.rename(layer)
     return str(text_format.MessageToString(net))
 
 
@@ -155,6 +200,12 @@ def _slice(layer: LayerParameter) -> None:
     if layer.slice_param.HasField("slice_dim"):
         layer.slice_param.axis = layer.slice_param.slice_dim
 
+
+_STATISTICS = 3
+"""How many blobs a BatchNorm has that leaves scale and bias to a Scale layer."""
+
+_OF_SSD = 3
+"""How many bottoms SSD's DetectionOutput has."""
 
 _PLAIN = {"ConvolutionDepthwise": "Convolution", "DepthwiseConvolution": "Convolution"}
 
@@ -175,23 +226,6 @@ def _dropout(layer: LayerParameter) -> None:
         layer.power_param.scale = 1 - layer.dropout_param.dropout_ratio
 
 
-def _lrn(layer: LayerParameter) -> None:
-    parameter = layer.lrn_param
-    if parameter.norm_region == parameter.ACROSS_CHANNELS and parameter.k != 1:
-        raise _refused(f"it ignores k = {parameter.k:g} of the LRN layer {layer.name!r}")
-
-
-def _mvn(layer: LayerParameter) -> None:
-    parameter = layer.mvn_param
-    if parameter.normalize_variance and parameter.HasField("eps"):
-        raise _refused(f"it has the eps of the MVN layer {layer.name!r} under the root, Caffe behind it")
-
-
-def _normalize(layer: LayerParameter) -> None:
-    if layer.norm_param.across_spatial and not layer.norm_param.channel_shared:
-        raise _refused(f"it cannot normalise {layer.name!r} across space with a scale for each channel")
-
-
 def _pooling(layer: LayerParameter) -> None:
     """OpenCV knows DenseNet's `ceil_mode` and not BVLC's later `round_mode`, nor that MAX is the default."""
     parameter = layer.pooling_param
@@ -203,6 +237,8 @@ def _pooling(layer: LayerParameter) -> None:
 
 def _detection_output(layer: LayerParameter) -> None:
     """OpenCV knows few of Caffe's defaults, so they are written out."""
+    if len(layer.bottom) > _OF_SSD:
+        raise _refused(f"it does not read all {len(layer.bottom)} bottoms of {layer.name!r} (RefineDet)")
     _write_defaults(layer.detection_output_param, "share_location", "background_label_id", "code_type")
     _write_defaults(layer.detection_output_param, "keep_top_k", "variance_encoded_in_target")
     _write_defaults(layer.detection_output_param.nms_param, "nms_threshold")
@@ -223,8 +259,37 @@ def _prior_box(layer: LayerParameter) -> None:
 
 
 def _proposal(layer: LayerParameter) -> None:
-    if layer.proposal_param.min_size:
-        raise _refused(f"it keeps boxes below min_size in the Proposal layer {layer.name!r}")
+    """OpenCV's own keeps boxes below min_size, and takes one image; it knows no defaults of ours."""
+    parameter = layer.proposal_param
+    _write_defaults(parameter, "feat_stride", "base_size", "min_size")
+    _write_defaults(parameter, "pre_nms_topn", "post_nms_topn", "nms_thresh")
+    _check_bottoms(layer)
+    layer.type = "aimatrix.Proposal"
+
+
+def _reshape(layer: LayerParameter) -> None:
+    """The first dimension is worked out: a batch that the prototxt says would be fixed."""
+    dims, parameter = layer.reshape_param.shape.dim, layer.reshape_param
+    if len(dims) and dims[0] > 0 and -1 not in dims and parameter.axis == 0 and parameter.num_axes < 0:
+        dims[0] = -1
+
+
+def _python(layer: LayerParameter) -> None:
+    """A layer type of its own for each class that we have in NumPy; of the others OpenCV knows nothing."""
+    name = f"{layer.python_param.module}.{layer.python_param.layer}"
+    if name in oracle_layers.TYPES:
+        _check_bottoms(layer)
+        layer.type = name
+
+
+def _check_bottoms(layer: LayerParameter) -> None:
+    """NOTE: OpenCV never comes back from a layer in Python that raises."""
+    if len(layer.bottom) != 3:
+        raise _refused(f"layer {layer.name!r} has {len(layer.bottom)} bottoms, proposals are made of 3")
+
+
+def _is_proposal(layer: Layer) -> bool:
+    return layer.type == "Proposal" or layer.parameter.python_param.layer == "ProposalLayer"
 
 
 _DIFFERENCES = MappingProxyType(
@@ -233,12 +298,11 @@ _DIFFERENCES = MappingProxyType(
         "convolution_param": _convolution,
         "detection_output_param": _detection_output,
         "dropout_param": _dropout,
-        "lrn_param": _lrn,
-        "mvn_param": _mvn,
-        "norm_param": _normalize,
         "pooling_param": _pooling,
         "prior_box_param": _prior_box,
         "proposal_param": _proposal,
+        "python_param": _python,
+        "reshape_param": _reshape,
         "slice_param": _slice,
     }
 )

@@ -21,7 +21,7 @@ def learned(build: LayerBuilder, x: ir.Value, index: int, role: str, span: tuple
     if not first <= end <= rank:
         raise build.error(f"axis {axis} and num_axes {num_axes} do not fit {list(dims(x))}")
     sizes = build.sizes(x, first, end)
-    return build.blob(index, role, sizes).reshape(*sizes, *[1] * (rank - end))
+    return build.blob(index, role, sizes).reshape((*sizes, *[1] * (rank - end)))
 
 
 def second_bottom(build: LayerBuilder, bottoms: Sequence[ir.Value], axis: int) -> ir.Value:

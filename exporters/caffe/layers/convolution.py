@@ -31,12 +31,8 @@ def _convolved(build: LayerBuilder, x: ir.Value, group: int) -> Sequence[ir.Valu
     outputs = grouped_outputs(build, channels)
     weight = build.blob(0, "weight", (outputs, channels // group, *window.kernel))
     inputs = [x, build.constant("weight", weight), *bias(build, outputs)]
-    made = [
-        (size + 2 * pad - reach) // stride + 1
-        for size, pad, reach, stride in zip(image, window.pad, window.reach, window.stride, strict=True)
-    ]
     attributes: Attributes = {**window.attributes, "group": group}
-    return [build.node("Conv", inputs, (dims(x)[0], outputs, *made), attributes)]
+    return [build.node("Conv", inputs, (dims(x)[0], outputs, *window.counts(image)), attributes)]
 
 
 def bias(build: LayerBuilder, outputs: int) -> Sequence[ir.Value]:

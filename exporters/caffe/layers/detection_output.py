@@ -18,7 +18,7 @@ import onnx_ir as ir
 
 from exporters.caffe.builder import LayerBuilder
 from exporters.caffe.formula import FLOAT, Term, concat, constant, times, volume
-from exporters.caffe.layers.box_codes import decode, may_be_inside_out
+from exporters.caffe.layers.box_codes import decode, decode_again, may_be_inside_out
 from exporters.caffe.shapes import dims
 from exporters.caffe.suppression import Suppression, places_above
 from runtime.tensors import Array
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from exporters.caffe.caffe_pb2 import DetectionOutputParameter
 
 _LOWEST = float(np.finfo(np.float32).min)
+_OF_SSD = 3
+"""How many bottoms SSD's layer has."""
+
 _ETA_MATTERS_ABOVE = 0.5
 """Caffe tightens the overlap (eta) only while it is above this."""
 
@@ -46,13 +49,23 @@ class _Candidates:
 
 
 def convert(build: LayerBuilder, bottoms: Sequence[ir.Value]) -> Sequence[ir.Value]:
-    """[1, 1, rows, 7]: image, label, score, x1, y1, x2, y2 (fractions of the image)."""
+    """[1, 1, rows, 7]: image, label, score, x1, y1, x2, y2 (fractions of the image).
+
+    RefineDet has two more bottoms: how sure its first half is that a box has an object, and how it moves the
+    priors before the offsets do.
+    """
     parameter = build.parameter.detection_output_param
     _check(build, parameter)
     priors = _priors(build, bottoms[2])
     labels = _labels(parameter)
     offsets, confidences = _offsets(build, bottoms[0], priors), _confidences(build, bottoms[1], priors)
-    boxes = decode(build, offsets, priors, parameter)
+    if len(bottoms) > _OF_SSD:
+        confidences = _of_objects(build, confidences, bottoms[3])
+    if len(bottoms) > _OF_SSD + 1:
+        first = decode(build, _first_offsets(build, bottoms[4], priors), priors, parameter)
+        boxes = decode_again(offsets, first, priors, parameter)
+    else:
+        boxes = decode(build, offsets, priors, parameter)
     scores = confidences.gather(labels, axis=2).transpose(0, 2, 1)
     candidates = _suppressed(parameter, boxes, scores, labels)
     return [_rows(candidates, parameter.keep_top_k).value]
@@ -104,11 +117,28 @@ def _confidences(build: LayerBuilder, bottom: ir.Value, priors: Array) -> Term:
     return _split_up(build, bottom, "num_classes", (priors.shape[1], classes))
 
 
+def _of_objects(build: LayerBuilder, confidences: Term, bottom: ir.Value) -> Term:
+    """The confidences; of a box that is hardly an object, one for class 0 and none for all others."""
+    boxes, classes = int(confidences.shape[1]), int(confidences.shape[2])
+    objectness = _split_up(build, bottom, "2", (boxes, 2)).slice(2, 1, 2)
+    least = build.parameter.detection_output_param.objectness_score
+    nothing = np.eye(1, classes, dtype=np.float32)[0]
+    return (objectness >= least).where(confidences, nothing)
+
+
+def _first_offsets(build: LayerBuilder, bottom: ir.Value, priors: Array) -> Term:
+    """[batch, boxes, 1, 4]."""
+    if not build.parameter.detection_output_param.share_location:
+        raise build.error("share_location: false cannot be where a fifth bottom moves the priors first")
+    return _split_up(build, bottom, "1", (priors.shape[1], 1, 4))
+
+
 def _split_up(build: LayerBuilder, bottom: ir.Value, kinds: str, shape: tuple[int, ...]) -> Term:
     held = volume(tuple(build.sizes(bottom, 1)))
     if held != volume(shape):
         raise build.error(
             f"a bottom has {held} values a sample, {shape[0]} prior boxes with {kinds} want {volume(shape)}"
+            " (forks whose PriorBox makes more boxes, as TextBoxes and FaceBoxes, cannot be told from Caffe)"
         )
     return Term(build, bottom).reshape(dims(bottom)[0], *shape)
 

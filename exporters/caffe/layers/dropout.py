@@ -1,4 +1,4 @@
-"""Dropout, which does nothing once a network is trained."""
+"""Dropout, which does nothing once a network is trained; also of whole channels (ENet's Python layer)."""
 
 from __future__ import annotations
 
@@ -18,3 +18,10 @@ def convert(build: LayerBuilder, bottoms: Sequence[ir.Value]) -> Sequence[ir.Val
         return bottoms
     keep = build.constant("keep", np.array(1 - parameter.dropout_ratio, np.float32))
     return [build.node("Mul", [bottoms[0], keep], dims(bottoms[0]))]
+
+
+def spatial(build: LayerBuilder, bottoms: Sequence[ir.Value]) -> Sequence[ir.Value]:
+    """ENet's Python layer: x, where its `param_str` does not say that the phase is TRAIN."""
+    if "TRAIN" in build.parameter.python_param.param_str:
+        raise build.error("its param_str says phase TRAIN, in which it draws at random; say TEST")
+    return bottoms

@@ -1,4 +1,4 @@
-"""Permute: dimensions in another order (SSD)."""
+"""Permute (SSD) and Transpose (CTPN): dimensions in another order."""
 
 from __future__ import annotations
 
@@ -17,4 +17,16 @@ def convert(build: LayerBuilder, bottoms: Sequence[ir.Value]) -> Sequence[ir.Val
     if len(set(order)) != len(order) or max(order, default=0) >= len(shape):
         raise build.error(f"order {order} does not fit {list(shape)}; name each dimension at most once")
     order += [axis for axis in range(len(shape)) if axis not in order]
-    return [build.node("Transpose", bottoms, tuple(shape[axis] for axis in order), {"perm": order})]
+    return [_in_order(build, bottoms[0], order)]
+
+
+def transpose(build: LayerBuilder, bottoms: Sequence[ir.Value]) -> Sequence[ir.Value]:
+    """The dimensions in the order of `dim`, which names every one."""
+    order = list(build.parameter.transpose_param.dim)
+    if sorted(order) != list(range(len(dims(bottoms[0])))):
+        raise build.error(f"dim {order} does not fit {list(dims(bottoms[0]))}; name each dimension once")
+    return [_in_order(build, bottoms[0], order)]
+
+
+def _in_order(build: LayerBuilder, x: ir.Value, order: list[int]) -> ir.Value:
+    return build.node("Transpose", [x], tuple(dims(x)[axis] for axis in order), {"perm": order})

@@ -28,6 +28,9 @@ _NEVER = -1.0
 
 _LEAST_SCORE = -0.5
 
+_KNOWN = frozenset({"feat_stride", "num_classes", "ratios", "scales"})
+"""What param_str may say; PVANET's says the classes too, which the layer does not ask for."""
+
 
 @dataclass(frozen=True)
 class Regions:
@@ -60,15 +63,17 @@ def convert(build: LayerBuilder, bottoms: Sequence[ir.Value]) -> Sequence[ir.Val
 
 
 def python_layer(build: LayerBuilder, bottoms: Sequence[ir.Value]) -> Sequence[ir.Value]:
-    """The Python layer; its `param_str` can say feat_stride and scales."""
+    """The Python layer; its `param_str` can say feat_stride, scales and (PVANET) ratios."""
     told = _param_str(build)
-    unknown = sorted(told.keys() - {"feat_stride", "scales"})
+    unknown = sorted(told.keys() - _KNOWN)
     if unknown:
-        raise build.error(f"param_str says {', '.join(unknown)}; feat_stride and scales are known")
-    stride, scales = told.get("feat_stride", Regions.stride), told.get("scales", Regions.scales)
-    if not isinstance(stride, int) or not isinstance(scales, list | tuple):
-        raise build.error(f"param_str {told}: feat_stride is a whole number, scales a list")
-    return _proposals(build, bottoms, Regions(stride=stride, scales=tuple(scales)))
+        raise build.error(f"param_str says {', '.join(unknown)}; {', '.join(sorted(_KNOWN))} are known")
+    stride = told.get("feat_stride", Regions.stride)
+    scales, ratios = (_numbers(build, told, name) for name in ("scales", "ratios"))
+    if not isinstance(stride, int):
+        raise build.error(f"param_str {told}: feat_stride is a whole number")
+    regions = Regions(stride, scales=scales or Regions.scales, ratios=ratios or Regions.ratios)
+    return _proposals(build, bottoms, regions)
 
 
 def anchors(regions: Regions) -> Array:
@@ -83,14 +88,27 @@ def anchors(regions: Regions) -> Array:
 
 
 def _param_str(build: LayerBuilder) -> dict[str, object]:
-    """`'feat_stride': 16`, a dictionary without or with its braces, in one line or several."""
-    text = build.parameter.python_param.param_str.strip().strip("{}")
+    """`'feat_stride': 16`, a dictionary without or with its braces, in one line or several.
+
+    It is YAML, whose tag for a tuple (`!!python/tuple [4, 8]`, R-FCN) says nothing that matters here.
+    """
+    text = build.parameter.python_param.param_str.replace("!!python/tuple", "").strip().strip("{}")
     pairs = re.split(r"[\n;]|,(?![^\[(]*[\])])", text)
     try:
         named = (pair.split(":", 1) for pair in pairs if pair.strip())
         return {name.strip().strip("'\""): ast.literal_eval(value.strip()) for name, value in named}
     except (ValueError, SyntaxError) as error:
         raise build.error(f"param_str {text!r} is not of the form 'feat_stride': 16") from error
+
+
+def _numbers(build: LayerBuilder, told: dict[str, object], name: str) -> tuple[float, ...]:
+    """A list of numbers above 0 that `param_str` holds; empty where it does not."""
+    found = told.get(name, ())
+    if not isinstance(found, list | tuple) or not all(
+        isinstance(number, int | float) and number > 0 for number in found
+    ):
+        raise build.error(f"param_str {told}: {name} is a list of numbers above 0")
+    return tuple(found)
 
 
 def _proposals(build: LayerBuilder, bottoms: Sequence[ir.Value], regions: Regions) -> Sequence[ir.Value]:

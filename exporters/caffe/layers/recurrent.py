@@ -1,8 +1,12 @@
 """LSTM and RNN: Caffe's recurrent layers, whose `cont` says at which steps a sequence goes on.
 
 ONNX's own LSTM and RNN cannot forget their state in the middle of a run, so one step is written out and
-repeated by Scan. Gates, clearing and the order of blobs are those of LSTMLayer, LSTMUnitLayer and RNNLayer
-in BVLC/caffe. The first dimension of data and cont is time, which is left open.
+repeated by Scan, except where `cont` is known to say that a run is one sequence. Gates, clearing and the
+order of blobs are those of LSTMLayer, LSTMUnitLayer and RNNLayer in BVLC/caffe. The first dimension of data
+and cont is time, which is left open where they are inputs.
+
+Every run begins with zeros, or with the states that `expose_hidden` reads; Caffe begins with those that its
+last run ended with, so a sequence that is run in parts needs `expose_hidden`.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import onnx_ir as ir
 from exporters.caffe.builder import LayerBuilder
 from exporters.caffe.formula import Term, constant
 from exporters.caffe.layers.reshape import reshape_to
+from exporters.caffe.layers.sequence import Weights, whole_sequences
 from exporters.caffe.shapes import Dims, dims
 
 
@@ -37,6 +42,8 @@ _Step = Callable[[Term, Term, Sequence[Term]], tuple[Term, ...]]
 def lstm(build: LayerBuilder, bottoms: Sequence[ir.Value]) -> Sequence[ir.Value]:
     """Gates in the order input, forget, output, candidate; hidden state and cell."""
     hidden = _hidden(build)
+    if _is_one_sequence(build, bottoms):
+        return [whole_sequences(_flat(build, bottoms[0]), _weights(build, bottoms[0], hidden)).value]
     run = _run(build, bottoms, states=2, gates=4 * hidden)
     across = _weight(build, run.blobs, "recurrent weight", (4 * hidden, hidden))
 
@@ -87,8 +94,8 @@ def _run(build: LayerBuilder, bottoms: Sequence[ir.Value], states: int, gates: i
             f"{f', then {exposed} states' if exposed else ''}"
         )
     size = prod(build.sizes(x, 2))
-    flat = Term(build, reshape_to(build, x, (time, streams, size)))
-    added = _product(flat, _weight(build, 0, "weight", (gates, size))) + build.blob(1, "bias", (gates,))
+    weight = _weight(build, 0, "weight", (gates, size))
+    added = _product(_flat(build, x), weight) + build.blob(1, "bias", (gates,))
     blobs = 2
     if len(others) > exposed:
         width = prod(build.sizes(others[0], 1))
@@ -100,6 +107,37 @@ def _run(build: LayerBuilder, bottoms: Sequence[ir.Value], states: int, gates: i
     given = [Term(build, value).reshape(*shape) for value in others]
     zeros = [constant(build, "state", np.zeros(shape, np.float32)) for _ in range(states - len(given))]
     return _Run(added, Term(build, goes_on).reshape(time, streams, 1), (*given, *zeros), blobs)
+
+
+def _is_one_sequence(build: LayerBuilder, bottoms: Sequence[ir.Value]) -> bool:
+    """Whether `cont` is known now, goes on at every step but the first, and nothing else is read or shown."""
+    x, goes_on, *others = bottoms
+    if goes_on.const_value is None or others or build.parameter.recurrent_param.expose_hidden:
+        return False
+    steps = goes_on.const_value.numpy()
+    return (
+        steps.ndim == 2
+        and dims(x)[:1] == steps.shape[:1]
+        and not steps[0].any()
+        and bool((steps[1:] == 1).all())
+    )
+
+
+def _weights(build: LayerBuilder, x: ir.Value, hidden: int) -> Weights:
+    size, gates = prod(build.sizes(x, 2)), 4 * hidden
+    return Weights(
+        data=build.blob(0, "weight", (gates, size)),
+        state=build.blob(2, "recurrent weight", (gates, hidden)),
+        bias=build.blob(1, "bias", (gates,)),
+    )
+
+
+def _flat(build: LayerBuilder, x: ir.Value) -> Term:
+    """Data [time, streams, ...] as [time, streams, size]."""
+    shape = dims(x)
+    if len(shape) == 3:
+        return Term(build, x)
+    return Term(build, reshape_to(build, x, (*shape[:2], prod(build.sizes(x, 2)))))
 
 
 def _time_and_streams(build: LayerBuilder, x: ir.Value, goes_on: ir.Value) -> tuple[int | str, int]:

@@ -11,24 +11,41 @@ from exporters.caffe.builder import Attributes, LayerBuilder
 from exporters.caffe.formula import INT64, Term
 from exporters.caffe.shapes import MAX_COUNT, dims
 
+_SIDES = ("height", "width")
+
 
 def interp(build: LayerBuilder, bottoms: Sequence[ir.Value]) -> Sequence[ir.Value]:
-    """Interp (DeepLab, PSPNet): bilinear, the corners of both images on each other; pads cut pixels off."""
+    """Interp (DeepLab, PSPNet): bilinear, the corners of both images on each other; pads cut pixels off.
+
+    A second bottom (`use_blob_size`) is an image of the size to make.
+    """
     parameter = build.parameter.interp_param
-    before, behind = parameter.pad_beg, parameter.pad_end
-    if before > 0 or behind > 0:
-        raise build.error(f"pad_beg {before} and pad_end {behind}: Caffe's Interp only cuts off (0 or less)")
-    x = Term(build, bottoms[0])
-    sizes = []
-    for axis, size in enumerate(build.image(bottoms[0])[1:], start=2):
-        if size + before + behind < 1:
-            raise build.error(f"pad_beg {before} and pad_end {behind} leave nothing of {size} pixels")
-        x = x.slice(axis, -before, size + behind) if before or behind else x
-        sizes.append(_interp_size(build, size + before + behind, ("height", "width")[axis - 2]))
+    if parameter.use_blob_size != (len(bottoms) > 1):
+        raise build.error("use_blob_size: true goes with a second bottom, and neither without the other")
+    x = _cut_off(build, bottoms[0])
+    if parameter.use_blob_size:
+        sizes = list(build.image(bottoms[1])[1:])
+    else:
+        held = build.image(x.value)[1:]
+        sizes = [_interp_size(build, size, field) for size, field in zip(held, _SIDES, strict=True)]
     if min(sizes) < 1:
         raise build.error(f"would make an image of {sizes} pixels; give height and width, or a factor")
     attributes = {"mode": "linear", "coordinate_transformation_mode": "align_corners"}
     return [_resized(build, x, sizes, attributes)]
+
+
+def _cut_off(build: LayerBuilder, image: ir.Value) -> Term:
+    """The image without the pixels that negative pads take off both its sides."""
+    parameter = build.parameter.interp_param
+    before, behind = parameter.pad_beg, parameter.pad_end
+    if before > 0 or behind > 0:
+        raise build.error(f"pad_beg {before} and pad_end {behind}: Caffe's Interp only cuts off (0 or less)")
+    x = Term(build, image)
+    for axis, size in enumerate(build.image(image)[1:], start=2):
+        if size + before + behind < 1:
+            raise build.error(f"pad_beg {before} and pad_end {behind} leave nothing of {size} pixels")
+        x = x.slice(axis, -before, size + behind) if before or behind else x
+    return x
 
 
 def _interp_size(build: LayerBuilder, size: int, field: str) -> int:

@@ -17,10 +17,8 @@ import numpy as np
 import onnx_ir as ir
 
 from exporters.caffe.builder import Attributes, LayerBuilder
-from exporters.caffe.formula import FLOAT, INT64, Term, concat, constant, times
-from exporters.caffe.shapes import dims
-
-_MOST_QUOTIENTS = 1 << 14
+from exporters.caffe.formula import FLOAT, INT64, Term, concat, times
+from exporters.caffe.layers.bins import columns_of, divided, on_the_map, round_away
 
 
 @dataclass(frozen=True)
@@ -47,42 +45,20 @@ def convert(build: LayerBuilder, bottoms: Sequence[ir.Value]) -> Sequence[ir.Val
     _, height, width = build.image(bottoms[0])
     if parameter.pooled_h < 1 or parameter.pooled_w < 1 or parameter.spatial_scale <= 0:
         raise build.error("give pooled_h, pooled_w and spatial_scale, all above 0")
-    if len(dims(bottoms[1])) != 2 or dims(bottoms[1])[1] != 5:
-        raise build.error(f"bottom 1 has five columns (image, x1, y1, x2, y2), got {list(dims(bottoms[1]))}")
+    image, *corners = columns_of(build, bottoms[1])
     build.limit("edges of bins", parameter.pooled_h + parameter.pooled_w)
-    image, *corners = Term(build, bottoms[1]).columns()
-    x1, y1, x2, y2 = (_round_away(corner * parameter.spatial_scale) for corner in corners)
+    x1, y1, x2, y2 = (round_away(corner * parameter.spatial_scale) for corner in corners)
     rows, columns = _bins(y1, y2, parameter.pooled_h, height), _bins(x1, x2, parameter.pooled_w, width)
     return [_maxima(Term(build, bottoms[0]), image, rows, columns).transpose(0, 3, 1, 2).value]
 
 
-def _round_away(value: Term) -> Term:
-    """C's round: halves away from zero, where ONNX's Round takes the even number."""
-    size = value.apply("Abs")
-    whole = size.apply("Floor")
-    return (whole + (size - whole >= 0.5).cast(FLOAT)) * value.apply("Sign")
-
-
 def _bins(start: Term, end: Term, count: int, size: int) -> _Bins:
     """`count` bins over the pixels start to end, both included, cut off at the map's borders."""
-    step = _divided((end - start + 1.0).maximum(1.0), count, min(2 * size + 2, _MOST_QUOTIENTS))
+    step = divided((end - start + 1.0).maximum(1.0), count, 2 * size + 2)
     index = np.arange(count, dtype=np.float32)
     first = (step * index).apply("Floor") + start
     behind = (step * (index + 1)).apply("Ceil") + start
-    limit = float(size)
-    return _Bins(first.maximum(0.0).minimum(limit), behind.maximum(0.0).minimum(limit))
-
-
-def _divided(length: Term, count: int, known: int) -> Term:
-    """`length / count`, rounded as IEEE 754 says, of whole numbers.
-
-    NOTE: OpenVINO multiplies with the inverse, which can move the edge of a bin by a pixel; so the quotients
-    of all regions that are not far larger than the map are looked up.
-    """
-    quotients = np.arange(known + 1, dtype=np.float32) / np.float32(count)
-    place = length.minimum(float(known)).cast(INT64)
-    looked_up = constant(length.build, "quotients", quotients).gather(place)
-    return (length > float(known)).where(length / float(count), looked_up)
+    return _Bins(on_the_map(first, size), on_the_map(behind, size))
 
 
 def _levels(size: int) -> int:

@@ -43,7 +43,7 @@ def _multiply_add(build: LayerBuilder, x: ir.Value, gamma: ir.Value, beta: Array
 def _batch_norm_before(build: LayerBuilder, x: ir.Value, gamma: Array) -> ir.Node | None:
     """The BatchNorm that makes `x` for this layer alone, where there is one number a channel."""
     node = x.producer()
-    one_a_channel = gamma.ndim == len(dims(x)) - 1 and gamma.size == gamma.shape[0]
+    one_a_channel = gamma.ndim == len(dims(x)) - 1 and gamma.shape[:1] == (gamma.size,)
     if node is None or node.op_type != "BatchNormalization" or not one_a_channel:
         return None
     return node if build.reads_alone(0, x) and _changes_nothing(node) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -23,6 +24,13 @@ class Window:
     def reach(self) -> tuple[int, ...]:
         """How many pixels a dilated kernel spans: d * (k - 1) + 1."""
         return tuple(d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel, strict=True))
+
+    def counts(self, image: Sequence[int]) -> tuple[int, ...]:
+        """How many windows fit into `image`, padding included, along each dimension."""
+        return tuple(
+            (size + 2 * pad - reach) // stride + 1
+            for size, pad, reach, stride in zip(image, self.pad, self.reach, self.stride, strict=True)
+        )
 
     @property
     def attributes(self) -> dict[str, tuple[int, ...]]:

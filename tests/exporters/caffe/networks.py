@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -75,3 +76,19 @@ def assert_like_opencv(source: CaffeSource, feed: Feed, tolerance: float = 2e-6)
         limit = tolerance * max(1.0, float(np.abs(theirs[spec.name]).max()))
         np.testing.assert_allclose(ours[spec.name], theirs[spec.name], rtol=0, atol=limit)
     return ours
+
+
+def fields(**numbers: Any) -> str:
+    """Fields of a message by name; None leaves one out, a list repeats it."""
+    words = [
+        f"{name}: {str(one).lower() if isinstance(one, bool) else one}"
+        for name, value in numbers.items()
+        for one in (value if isinstance(value, list) else [value])
+        if one is not None
+    ]
+    return " ".join(words)
+
+
+def answer(type_: str, parameters: str, data: Array, blobs: Sequence[Array] = ()) -> Array:
+    """What a network of one layer makes of `data`."""
+    return run_onnx(one_layer(type_, parameters, data.shape, blobs).to_onnx(), {"data": data})["out"]

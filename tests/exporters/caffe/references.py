@@ -60,6 +60,37 @@ def suppress(boxes: Array, order: list[int], limit: float, pixel: float = 0.0) -
     return kept
 
 
+@dataclass(frozen=True)
+class FirstStage:
+    """What RefineDet's first half says: offsets of the priors [N, P * 4], objectness [N, P * 2]."""
+
+    loc: Array | None
+    conf: Array
+    least: float = 0.01
+
+
+def refined(loc: Array, conf: Array, priors: Array, detection: Detection, first: FirstStage) -> Array:
+    """DetectionOutput with RefineDet's two bottoms more, image by image."""
+    corners, variances = priors.reshape(2, -1, 4)
+    rows = []
+    for image in range(len(loc)):
+        scores = conf[image].reshape(len(corners), detection.classes).copy()
+        scores[first.conf[image].reshape(-1, 2)[:, 1] < np.float32(first.least)] = np.eye(
+            1, detection.classes, dtype=np.float32
+        )[0]
+        boxes = corners
+        if first.loc is not None:
+            offsets = first.loc[image].reshape(-1, 4)
+            boxes = np.array(
+                [decode(*one, detection) for one in zip(offsets, corners, variances, strict=True)]
+            )
+        both = np.stack([boxes, variances]).astype(np.float32)
+        found = detection_output(loc[image : image + 1], scores.reshape(1, -1), both, detection)
+        found[:, 0] = image
+        rows.append(found)
+    return np.concatenate(rows)
+
+
 def detection_output(loc: Array, conf: Array, priors: Array, detection: Detection) -> Array:
     """Rows of image, label, score, corners; none where nothing is found."""
     corners, variances = priors.reshape(2, -1, 4)
@@ -107,6 +138,34 @@ def roi_pooling(features: Array, rois: Array, size: tuple[int, int], scale: floa
                     window = features[int(roi[0]), :, top:bottom, left:right]
                     pooled[index, :, row, column] = window.max(axis=(1, 2))
     return pooled
+
+
+def psroi_pooling(features: Array, rois: Array, kinds: int, bins: int, scale: float) -> Array:
+    """The mean of each bin of each region, from the channels of that bin; 0 in an empty bin."""
+    _, _, height, width = features.shape
+    pooled = np.zeros((len(rois), kinds, bins, bins), np.float32)
+    for index, roi in enumerate(rois):
+        x1, y1, x2, y2 = (_round_away(value) for value in roi[1:])
+        rows = _psroi_bins(y1, y2, bins, scale, height)
+        columns = _psroi_bins(x1, x2, bins, scale, width)
+        for kind, row, column in np.ndindex(kinds, bins, bins):
+            (top, bottom), (left, right) = rows[row], columns[column]
+            if bottom > top and right > left:
+                channel = (kind * bins + row) * bins + column
+                window = features[int(roi[0]), channel, top:bottom, left:right].astype(np.float64)
+                pooled[index, kind, row, column] = window.mean()
+    return pooled
+
+
+def _psroi_bins(start: int, end: int, count: int, scale: float, size: int) -> list[tuple[int, int]]:
+    single = np.float32
+    first, last = single(start) * single(scale), single(end + 1) * single(scale)
+    step = max(last - first, single(0.1)) / single(count)
+    limits = [
+        (int(np.floor(single(i) * step + first)), int(np.ceil(single(i + 1) * step + first)))
+        for i in range(count)
+    ]
+    return [(min(max(a, 0), size), min(max(b, 0), size)) for a, b in limits]
 
 
 def _round_away(value: np.float32) -> int:

@@ -13,7 +13,7 @@ from exporters.caffe.source import CaffeSource
 from runtime.errors import ExportError
 from runtime.tensors import Array
 from tests.exporters.caffe.networks import assert_like_opencv, caffemodel, prototxt, run_onnx, values
-from tests.exporters.caffe.references import Detection, detection_output
+from tests.exporters.caffe.references import Detection, FirstStage, detection_output, refined
 from tests.exporters.caffe.runtimes import parse_with_tensorrt, run_openvino
 
 SSD_BOX = "min_size: 6.3 max_size: 12.8 aspect_ratio: 2 aspect_ratio: 3 flip: true"
@@ -255,6 +255,55 @@ def test_heads_that_do_not_fit_the_prior_boxes_are_refused() -> None:
     )
     with pytest.raises(ExportError, match="bottom 2 must be made by PriorBox layers"):
         CaffeSource(prototxt(computed, 1, 1, 2, 2), b"").to_onnx()
+
+
+def _refiner(detection: Detection, least: float, bottoms: str) -> CaffeSource:
+    """RefineDet's layer: the detector above, its first half as inputs as well."""
+    boxes = CELLS * CELLS * 3
+    heads = "".join(
+        f'input: "{name}" input_shape {{ dim: 1 dim: {boxes * count} }}'
+        for name, count in (("arm_loc", 4), ("arm_conf", 2))
+    )
+    plain = _detector(detection).prototxt
+    read = " ".join(f'bottom: "{name}"' for name in bottoms.split())
+    text = plain.replace('bottom: "priors"', f'bottom: "priors" {read}').replace(
+        "detection_output_param {", f"detection_output_param {{ objectness_score: {least} "
+    )
+    return CaffeSource(heads + text, b"")
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    batch=st.integers(1, 2),
+    least=st.sampled_from([0.01, 0.4, 0.9]),
+    code=st.sampled_from(["CENTER_SIZE", "CORNER", "CORNER_SIZE"]),
+    in_target=st.booleans(),
+    moved=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_boxes_are_refined_row_by_row(
+    *, batch: int, least: float, code: str, in_target: bool, moved: bool, seed: int
+) -> None:
+    detection = Detection(3, code=code, in_target=in_target)
+    feed = _heads(detection, batch, seed)
+    boxes = CELLS * CELLS * 3
+    feed["arm_conf"] = np.random.default_rng(seed).uniform(0, 1, (batch, boxes * 2)).astype(np.float32)
+    feed["arm_loc"] = values(batch, boxes * 4, seed=seed + 2) * np.float32(0.3)
+    source = _refiner(detection, least, "arm_conf arm_loc" if moved else "arm_conf")
+    used = {spec.name: feed[spec.name] for spec in source.inputs}
+    made = run_onnx(source.to_onnx(), used)["found"]
+    variance = "variance: 0.1 variance: 0.1 variance: 0.2 variance: 0.2"
+    priors = _priors(f"min_size: 12 aspect_ratio: 2 flip: true {variance}", (CELLS, CELLS), (8 * CELLS,) * 2)
+    first = FirstStage(feed["arm_loc"] if moved else None, feed["arm_conf"], least)
+    expected = refined(feed["loc"], feed["conf"], priors, detection, first)
+    assert made.shape == (1, 1, len(expected), 7)
+    np.testing.assert_allclose(made[0, 0], expected, rtol=4e-6, atol=4e-6)
+
+
+def test_offsets_of_each_class_cannot_be_refined() -> None:
+    source = _refiner(Detection(3, shared=False), 0.1, "arm_conf arm_loc")
+    with pytest.raises(ExportError, match="share_location: false cannot be where a fifth bottom moves"):
+        source.to_onnx()
 
 
 def ssd() -> CaffeSource:

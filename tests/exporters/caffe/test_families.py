@@ -133,3 +133,70 @@ def test_a_detection_head_of_ssd() -> None:
     source = CaffeSource(prototxt(text, 1, 3, 6, 6), caffemodel(blobs))
     assert source.outputs[0].shape == ("batch", 2 * 36 * 2, 3)
     assert_like_opencv(source, {"data": values(2, 3, 6, 6)})
+
+
+def test_a_squeeze_and_excitation_block() -> None:
+    text = (
+        _convolution("branch", "data", 4, 3)
+        + _layer(
+            "squeeze", "Pooling", "branch", "squeeze", "pooling_param { pool: AVE global_pooling: true }"
+        )
+        + _convolution("down", "squeeze", 2, 1)
+        + _layer("relu", "ReLU", "down", "down")
+        + _convolution("up", "down", 4, 1)
+        + _layer("gate", "Sigmoid", "up", "gate")
+        + _convolution("shortcut", "data", 4, 1)
+        + _layer("sum", "Axpy", "gate branch shortcut", "sum")
+        + _layer("out", "ReLU", "sum", "sum")
+    )
+    blobs = {
+        "branch": [values(4, 3, 3, 3), values(4)],
+        "down": [values(2, 4, 1, 1, seed=1), values(2)],
+        "up": [values(4, 2, 1, 1, seed=2), values(4)],
+        "shortcut": [values(4, 3, 1, 1, seed=3), values(4)],
+    }
+    source = CaffeSource(prototxt(text, 1, 3, 6, 6), caffemodel(blobs))
+    assert_like_opencv(source, {"data": values(2, 3, 6, 6)})
+
+
+def test_a_pyramid_of_pspnet() -> None:
+    """Averages of the whole map and of its quarters, brought back to its size."""
+    text = _layer("bn", "BN", "data", "data_bn", "bn_param { frozen: true }")
+    for name, kernel in (("pool1", 6), ("pool2", 3)):
+        window = f"pool: AVE kernel_size: {kernel} stride: {kernel}"
+        text += (
+            _layer(name, "Pooling", "data_bn", name, f"pooling_param {{ {window} }}")
+            + _convolution(f"{name}_conv", name, 2, 1, bias=False)
+            + _layer(f"{name}_bn", "BN", f"{name}_conv", f"{name}_conv", "bn_param { frozen: true }")
+            + _layer(
+                f"{name}_up", "Interp", f"{name}_conv", f"{name}_up", "interp_param { height: 6 width: 6 }"
+            )
+        )
+    text += _layer("all", "Concat", "data_bn pool1_up pool2_up", "all")
+    text += _layer("zoom", "Interp", "all", "zoom", "interp_param { zoom_factor: 4 }")
+    blobs = {"bn": [values(3), values(3, seed=1), *_statistics(3, seed=2)[:2]]}
+    for seed, name in ((4, "pool1"), (8, "pool2")):
+        blobs[f"{name}_conv"] = [values(2, 3, 1, 1, seed=seed)]
+        blobs[f"{name}_bn"] = [
+            *(values(2, seed=seed + i) for i in (1, 2)),
+            *_statistics(2, seed=seed + 2)[:2],
+        ]
+    source = CaffeSource(prototxt(text, 1, 3, 6, 6), caffemodel(blobs))
+    made = assert_like_opencv(source, {"data": values(2, 3, 6, 6)}, tolerance=4e-6)
+    assert made["zoom"].shape == (2, 7, 21, 21)
+
+
+def test_a_route_of_yolo() -> None:
+    text = (
+        _convolution("small", "data", 4, 3)
+        + _layer("leaky", "ReLU", "small", "small", "relu_param { negative_slope: 0.1 }")
+        + _layer("pool", "Pooling", "small", "pool", "pooling_param { kernel_size: 2 stride: 2 }")
+        + _layer("up", "Upsample", "pool", "up", "upsample_param { scale: 2 }")
+        + _layer("reorg", "Reorg", "small", "reorg", "reorg_param { stride: 2 }")
+        + _layer("route", "Concat", "up small", "route")
+        + _layer("deep", "Concat", "pool reorg", "deep")
+    )
+    source = CaffeSource(prototxt(text, 1, 3, 6, 8), caffemodel({"small": [values(4, 3, 3, 3), values(4)]}))
+    made = assert_like_opencv(source, {"data": values(2, 3, 6, 8)})
+    assert made["route"].shape == (2, 8, 6, 8)
+    assert made["deep"].shape == (2, 20, 3, 4)

@@ -22,6 +22,7 @@ from tests.exporters.caffe.networks import (
     values,
     vector,
 )
+from tests.exporters.caffe.test_forks import ONE_BOTTOM as FORKS
 
 IMAGE = (1, 4, 7, 9)
 
@@ -318,6 +319,13 @@ CANNOT: dict[str, tuple[str, str, Sequence[Array], str]] = {
     "one term": ("Eltwise", "", (), "has 1 bottoms, can take 2 or more"),
     "batch in Flatten": ("Flatten", "flatten_param { axis: 0 }", (), "batch .* cannot be merged"),
     "batch in Reshape": ("Reshape", "reshape_param { shape { dim: 1 dim: -1 } }", (), "begin it with dim: 0"),
+    "samples in Reshape": (
+        "Reshape",
+        "reshape_param { shape { dim: 1 dim: 5 } }",
+        (),
+        r"\['batch', 4, 7, 9\] cannot be reshaped to \[1, 5\]: the number of values differs",
+    ),
+    "nothing in Reshape": ("Reshape", "reshape_param { shape { } }", (), "begin it with dim: 0"),
     "counts in Reshape": (
         "Reshape",
         "reshape_param { shape { dim: 0 dim: 5 } }",
@@ -353,16 +361,96 @@ def test_the_bottoms_of_eltwise_must_have_one_shape() -> None:
         CaffeSource(prototxt(text, *IMAGE), caffemodel({})).to_onnx()
 
 
+@pytest.mark.parametrize(
+    ("dims", "made"),
+    [
+        ((1, 4, 63), ("batch", 4, 63)),  # CRNN: the prototxt's batch, said again
+        ((-1, 252), ("batch", 252)),  # R-FCN
+        ((6, 63), ("4*batch", 63)),
+        ((-1, 4, 9), ("7*batch", 4, 9)),
+        ((1, 2, 252), ("batch/2", 2, 252)),  # LRCN: clips of a batch of frames
+    ],
+)
+def test_a_reshape_that_says_the_batch_leaves_it_open(
+    dims: tuple[int, ...], made: tuple[int | str, ...]
+) -> None:
+    shape = " ".join(f"dim: {size}" for size in dims)
+    source = one_layer("Reshape", f"reshape_param {{ shape {{ {shape} }} }}", IMAGE)
+    assert source.outputs[0].shape == made
+    data = values(2, *IMAGE[1:])
+    np.testing.assert_array_equal(
+        run_onnx(source.to_onnx(), {"data": data})["out"], data.reshape(-1, *dims[1:])
+    )
+
+
+TURNED = (
+    'layer { name: "turn" type: "Permute" bottom: "data" top: "turned"'
+    " permute_param { order: 3 order: 2 order: 0 order: 1 } }"
+)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "made", "shape"),
+    [
+        # CTPN: the rows of all images are sequences of their own.
+        ("axis: 1 num_axes: 2 shape { dim: -1 }", (9, "7*batch", 4), (9, 14, 4)),
+        ("shape { dim: -1 dim: 4 }", ("63*batch", 4), (126, 4)),
+        ("axis: 2 num_axes: 2 shape { dim: 2 dim: -1 }", (9, 7, 2, "2*batch"), (9, 7, 2, 4)),
+        ("axis: 0 num_axes: 0 shape { dim: 1 }", (1, 9, 7, "batch", 4), (1, 9, 7, 2, 4)),
+    ],
+)
+def test_a_reshape_merges_a_batch_that_is_not_in_front(
+    parameters: str, made: tuple[int | str, ...], shape: tuple[int, ...]
+) -> None:
+    text = (
+        TURNED
+        + 'layer { name: "r" type: "Reshape" bottom: "turned" top: "out"'
+        + f" reshape_param {{ {parameters} }} }}"
+    )
+    source = CaffeSource(prototxt(text, *IMAGE), b"")
+    assert source.outputs[0].shape == made
+    data = values(2, *IMAGE[1:])
+    expected = data.transpose(3, 2, 0, 1).reshape(shape)
+    np.testing.assert_array_equal(run_onnx(source.to_onnx(), {"data": data})["out"], expected)
+
+
+def test_a_reshape_that_mixes_the_batch_with_the_rest_must_fit() -> None:
+    text = (
+        TURNED
+        + 'layer { name: "r" type: "Reshape" bottom: "turned" top: "out"'
+        + " reshape_param { axis: 1 num_axes: 2 shape { dim: 5 dim: -1 } } }"
+    )
+    with pytest.raises(ExportError, match=r"\[7, 'batch'\] cannot be reshaped to \[5, -1\]"):
+        CaffeSource(prototxt(text, *IMAGE), b"").to_onnx()
+
+
+def test_batches_are_joined() -> None:
+    """Regions of several maps (FPN), or one batch behind the other."""
+    text = (
+        'layer { name: "half" type: "Power" bottom: "data" top: "half" power_param { scale: 0.5 } }'
+        'layer { name: "both" type: "Concat" bottom: "data" bottom: "half" top: "out"'
+        " concat_param { axis: 0 } }"
+    )
+    source = CaffeSource(prototxt(text, *IMAGE), b"")
+    assert source.outputs[0].shape == ("2*batch", 4, 7, 9)
+    data = values(3, *IMAGE[1:])
+    made = run_onnx(source.to_onnx(), {"data": data})["out"]
+    np.testing.assert_array_equal(made, np.concatenate([data, data / 2]))
+
+
 def test_every_layer_type_of_the_table_is_tested_here() -> None:
     in_own_test = {"Bias", "Concat", "Crop", "Eltwise", "Silence", "Slice"}
+    of_forks = {"Axpy", "BatchReindex", "DummyData", "Filter", "Parameter", "SPP"}
+    of_forks |= {type_ for type_, _, _ in FORKS.values()}
     in_closed_form = {"BN", "ArgMax", "Clip", "Embed", "Log", "Reduction", "Threshold", "Tile", "Upsample"}
-    recurrent = {"LSTM", "RNN"}
-    of_detectors = {"DetectionOutput", "PriorBox", "Proposal", "ROIPooling"}
+    recurrent = {"ContinuationIndicator", "LSTM", "Lstm", "RNN"}
+    of_detectors = {"DetectionOutput", "PSROIPooling", "PriorBox", "Proposal", "ROIPooling"}
     tested = (
         {type_ for type_, _, _ in ONE_BOTTOM.values()}
         | in_own_test
         | in_closed_form
         | of_detectors
+        | of_forks
         | recurrent
     )
     assert tested == set(LAYERS) == set(SUPPORTED) - {"Input"}

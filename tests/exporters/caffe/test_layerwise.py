@@ -62,6 +62,29 @@ def test_the_first_wrong_layer_is_found() -> None:
     assert 1e-3 < first.relative < 1
 
 
+MAX_FEATURE_MAP = """
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+  convolution_param { num_output: 4 kernel_size: 3 pad: 1 } }
+layer { name: "halves" type: "Slice" bottom: "conv" top: "one" top: "two" }
+layer { name: "max" type: "Eltwise" bottom: "one" bottom: "two" top: "max" eltwise_param { operation: MAX } }
+layer { name: "crop" type: "Pooling" bottom: "max" top: "small" pooling_param { kernel_size: 2 stride: 2 } }
+layer { name: "crop" type: "Crop" bottom: "max" bottom: "small" top: "first" crop_param { axis: 2 } }
+layer { name: "crop" type: "Crop" bottom: "max" bottom: "small" top: "second"
+  crop_param { axis: 2 offset: 2 } }
+"""
+"""OpenCV writes over the second half, and calls the second and third `crop` otherwise (HED has five)."""
+
+
+def test_blobs_that_opencv_writes_over_and_layers_of_one_name_are_compared() -> None:
+    blobs = {"conv": [values(4, 3, 3, 3), values(4)]}
+    source = CaffeSource(prototxt(MAX_FEATURE_MAP, 1, 3, 8, 8), caffemodel(blobs))
+    found = compare_blobs(source, {"data": values(2, 3, 8, 8, seed=5)})
+    assert [difference.blob for difference in found] == [
+        *("conv", "one", "two", "max", "small", "first", "second")
+    ]
+    assert first_difference(found, 1e-5) is None
+
+
 def test_a_blob_that_is_no_number_differs() -> None:
     right = BlobDifference("a", "a", "ReLU", 0.0, 0.0)
     wrong = BlobDifference("b", "b", "ReLU", float("inf"), float("inf"))

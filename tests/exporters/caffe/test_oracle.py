@@ -32,10 +32,7 @@ def test_opencv_5_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("type_", "parameters"),
     [
-        ("LRN", "lrn_param { k: 2 }"),
-        ("Normalize", "norm_param { across_spatial: true channel_shared: false }"),
         ("Deconvolution", "convolution_param { num_output: 1 kernel_size: 2 dilation: 2 }"),
-        ("MVN", "mvn_param { eps: 0.1 }"),
         ("Proposal", "proposal_param { min_size: 16 }"),
     ],
 )

@@ -10,8 +10,8 @@ import pytest
 from exporters.caffe.source import CaffeSource
 from runtime.errors import ExportError
 from runtime.tensors import Array
-from tests.exporters.caffe.networks import caffemodel, run_onnx, values
-from tests.exporters.caffe.runtimes import run_openvino
+from tests.exporters.caffe.networks import caffemodel, prototxt, run_onnx, values
+from tests.exporters.caffe.runtimes import build_with_tensorrt, run_openvino
 
 STREAMS, WIDTH, HIDDEN = 2, 6, 4
 BOTTOMS = {"x": (5, STREAMS, 2, 3), "cont": (5, STREAMS), "same": (STREAMS, 3)}
@@ -126,3 +126,70 @@ def test_an_lstm_without_size_is_refused() -> None:
     source = _network("LSTM", ["x", "cont"], "h", blobs, exposed=False)
     with pytest.raises(ExportError, match="recurrent_param wants num_output"):
         CaffeSource(source.prototxt.replace("num_output: 4", ""), b"").to_onnx()
+
+
+def _sequences(blobs: list[Array], x: Array) -> Array:
+    """An LSTM over whole sequences [time, streams, size], by the loop above."""
+    h = c = np.zeros((x.shape[1], HIDDEN), np.float32)
+    out = []
+    for step in x:
+        i, f, o, g = np.split(step @ blobs[0].T + blobs[1] + h @ blobs[2].T, 4, axis=1)
+        c = _sigmoid(f) * c + _sigmoid(i) * np.tanh(g)
+        h = _sigmoid(o) * np.tanh(c)
+        out.append(h)
+    return np.stack(out)
+
+
+CRNN = """
+layer { name: "row" type: "Reshape" bottom: "data" top: "row"
+  reshape_param { shape { dim: 1 dim: 6 dim: 5 } } }
+layer { name: "steps" type: "Permute" bottom: "row" top: "steps"
+  permute_param { order: 2 order: 0 order: 1 } }
+layer { name: "cont" type: "ContinuationIndicator" top: "cont"
+  continuation_indicator_param { time_step: 5 batch_size: 1 } }
+layer { name: "r" type: "LSTM" bottom: "steps" bottom: "cont" top: "h" recurrent_param { num_output: 4 } }
+layer { name: "fc" type: "InnerProduct" bottom: "h" top: "fc" inner_product_param { num_output: 3 axis: 2 } }
+layer { name: "prob" type: "Softmax" bottom: "fc" top: "prob" softmax_param { axis: 2 } }
+"""
+"""The tail of CRNN: the columns of a feature map are the steps, and every image is one stream."""
+
+
+def test_the_tail_of_crnn_reads_any_number_of_lines(tmp_path: Path) -> None:
+    blobs = _weights(4 * HIDDEN, static=False, output=False)
+    learned = {"r": blobs, "fc": [values(3, HIDDEN), values(3)]}
+    source = CaffeSource(prototxt(CRNN, 1, 6, 1, 5), caffemodel(learned))
+    assert [str(spec) for spec in source.outputs] == ["prob: float32[5,batch,3]"]
+    model, data = source.to_onnx(), values(3, 6, 1, 5)
+    logits = (
+        _sequences(blobs, data.reshape(3, 6, 5).transpose(2, 0, 1)) @ learned["fc"][0].T + learned["fc"][1]
+    )
+    expected = np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
+    np.testing.assert_allclose(run_onnx(model, {"data": data})["prob"], expected, atol=1e-6)
+    np.testing.assert_allclose(run_openvino(model, {"data": data}, tmp_path)["prob"], expected, atol=2e-6)
+    assert [node.op_type for node in model.graph if node.op_type in ("LSTM", "Scan")] == ["LSTM"]
+    build_with_tensorrt(model, tmp_path, batch=3)
+
+
+def test_two_lstms_of_ctpn_read_both_ways(tmp_path: Path) -> None:
+    blobs = [_weights(4 * HIDDEN, static=False, output=False) for _ in range(2)]
+    text = (
+        _lstm_layer("there", "data", "there")
+        + 'layer { name: "r1" type: "Reverse" bottom: "data" top: "turned" }'
+        + _lstm_layer("back", "turned", "turned back")
+        + 'layer { name: "r2" type: "Reverse" bottom: "turned back" top: "back" }'
+        + 'layer { name: "both" type: "Concat" bottom: "there" bottom: "back" top: "both"'
+        + " concat_param { axis: 2 } }"
+    )
+    # Its blobs are the weight of the data, that of the state, and the bias.
+    learned = {name: [b[0], b[2], b[1]] for name, b in zip(("there", "back"), blobs, strict=True)}
+    model = CaffeSource(prototxt(text, 7, STREAMS, WIDTH), caffemodel(learned)).to_onnx()
+    x = values(7, STREAMS, WIDTH, seed=5)
+    expected = np.concatenate([_sequences(blobs[0], x), _sequences(blobs[1], x[::-1])[::-1]], axis=2)
+    np.testing.assert_allclose(run_onnx(model, {"data": x})["both"], expected, atol=1e-6)
+    np.testing.assert_allclose(run_openvino(model, {"data": x}, tmp_path)["both"], expected, atol=2e-6)
+    build_with_tensorrt(model, tmp_path, batch=7)
+
+
+def _lstm_layer(name: str, bottom: str, top: str) -> str:
+    parameters = f"lstm_param {{ num_output: {HIDDEN} clipping_threshold: 1 }}"
+    return f'layer {{ name: "{name}" type: "Lstm" bottom: "{bottom}" top: "{top}" {parameters} }}'

@@ -16,7 +16,7 @@ from exporters.caffe.source import CaffeSource
 from runtime.errors import ExportError
 from runtime.tensors import Array
 from tests.exporters.caffe.networks import run_onnx, values
-from tests.exporters.caffe.references import Proposals, proposals, roi_pooling
+from tests.exporters.caffe.references import Proposals, proposals, psroi_pooling, roi_pooling
 from tests.exporters.caffe.runtimes import build_with_tensorrt, parse_with_tensorrt, run_openvino
 
 PUBLISHED = (
@@ -121,7 +121,15 @@ def test_each_image_of_a_batch_has_its_own_proposals() -> None:
         np.testing.assert_allclose(made[made[:, 0] == image][:, 1:], expected[:, 1:], atol=2e-4)
 
 
-@pytest.mark.parametrize("text", ["'feat_stride': 8\\n'scales': [4, 8]", "{feat_stride: 8, scales: (4, 8)}"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "'feat_stride': 8\\n'scales': [4, 8]",
+        "{feat_stride: 8, scales: (4, 8)}",
+        "'feat_stride': 8 \\n'scales': !!python/tuple [4, 8]",
+        "{'feat_stride': 8, 'num_classes': 21, 'ratios': [0.5, 1, 2], 'scales': [4, 8]}",
+    ],
+)
 def test_the_python_layer_reads_stride_and_scales(text: str) -> None:
     parameters = (
         f"python_param {{ module: 'rpn.proposal_layer' layer: 'ProposalLayer' param_str: \"{text}\" }}"
@@ -134,13 +142,34 @@ def test_the_python_layer_reads_stride_and_scales(text: str) -> None:
     np.testing.assert_allclose(made, expected, atol=2e-4)
 
 
+def test_the_python_layer_of_pvanet_reads_ratios() -> None:
+    text = "{'feat_stride': 16, 'ratios': [0.333, 1.5], 'scales': [3, 6, 9]}"
+    parameters = (
+        f"python_param {{ module: 'rpn.proposal_layer' layer: 'ProposalLayer' param_str: \"{text}\" }}"
+    )
+    feed = _maps(count=6)
+    made = run_onnx(_proposer("Python", parameters, 6).to_onnx(), feed)["rois"]
+    # generate_anchors: a 16 x 16 box's area by the ratio, width and height rounded one after the other.
+    cells = []
+    for ratio in (0.333, 1.5):
+        width = round((256 / ratio) ** 0.5)
+        height = round(width * ratio)
+        for scale in (3, 6, 9):
+            w, h = width * scale, height * scale
+            cells.append((7.5 - (w - 1) / 2, 7.5 - (h - 1) / 2, 7.5 + (w - 1) / 2, 7.5 + (h - 1) / 2))
+    expected, _ = proposals(feed["scores"], feed["deltas"], feed["im_info"], Proposals(anchors=tuple(cells)))
+    np.testing.assert_allclose(made, expected, atol=2e-4)
+
+
 @pytest.mark.parametrize(
     ("type_", "parameters", "count", "message"),
     [
         ("Python", PYTHON, 8, "9 anchors want 18 scores and 36 offsets in each cell"),
-        ("Python", PYTHON.replace("feat_stride", "stride"), 9, "param_str says stride; feat_stride and"),
+        ("Python", PYTHON.replace("feat_stride", "stride"), 9, "param_str says stride; .*, scales are known"),
         ("Python", PYTHON.replace("16", "x y"), 9, "is not of the form 'feat_stride': 16"),
         ("Python", PYTHON.replace("16", "'a'"), 9, "feat_stride is a whole number"),
+        ("Python", PYTHON.replace("16", "16, 'scales': 8"), 9, "scales is a list of numbers above 0"),
+        ("Python", PYTHON.replace("16", "16, 'ratios': [1, 0]"), 9, "ratios is a list of numbers above 0"),
         ("Proposal", "proposal_param { post_nms_topn: 0 }", 9, "takes positive counts"),
     ],
 )
@@ -220,6 +249,54 @@ def test_openvino_proposes_the_same_and_tensorrt_takes_the_graph(tmp_path: Path)
     parse_with_tensorrt(model)
 
 
+def _voter(shape: tuple[int, ...], kinds: int, bins: int, scale: float) -> CaffeSource:
+    text = (
+        _input("x", *shape)
+        + _input("rois", 1, 5)
+        + 'layer { name: "vote" type: "PSROIPooling" bottom: "x" bottom: "rois" top: "out"'
+        + f" psroi_pooling_param {{ output_dim: {kinds} group_size: {bins} spatial_scale: {scale} }} }}"
+    )
+    return CaffeSource(text, b"")
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    height=st.integers(1, 20),
+    width=st.integers(1, 20),
+    kinds=st.integers(1, 3),
+    bins=st.integers(1, 7),
+    scale=st.sampled_from([0.0625, 0.125, 1.0]),
+    seed=st.integers(0, 1000),
+)
+def test_every_bin_of_a_region_is_the_mean_of_its_own_channels(
+    height: int, width: int, kinds: int, bins: int, scale: float, seed: int
+) -> None:
+    shape = (kinds * bins * bins, height, width)
+    source = _voter((1, *shape), kinds, bins, scale)
+    feed = {"x": values(2, *shape), "rois": _regions(24, 2, 20 / scale, seed)}
+    made = run_onnx(source.to_onnx(), feed)["out"]
+    np.testing.assert_allclose(made, psroi_pooling(feed["x"], feed["rois"], kinds, bins, scale), atol=2e-6)
+
+
+def test_openvino_votes_alike_and_tensorrt_builds_an_engine(tmp_path: Path) -> None:
+    model = _voter((1, 3 * 49, 13, 17), 3, 7, 0.0625).to_onnx()
+    feed = {"x": values(2, 3 * 49, 13, 17), "rois": _regions(200, 2, 300, 0)}
+    expected = psroi_pooling(feed["x"], feed["rois"], 3, 7, 0.0625)
+    np.testing.assert_allclose(run_openvino(model, feed, tmp_path)["out"], expected, atol=2e-6)
+    build_with_tensorrt(model, tmp_path, batch=2, regions=50)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "bins", "scale", "message"),
+    [(0, 7, 1.0, "all above 0"), (3, 7, 0.0, "all above 0"), (2, 7, 1.0, "want 98 channels, got 147")],
+)
+def test_votes_that_do_not_fit_their_channels_are_refused(
+    kinds: int, bins: int, scale: float, message: str
+) -> None:
+    with pytest.raises(ExportError, match=rf"layer 'vote' \(PSROIPooling\): .*{message}"):
+        _voter((1, 147, 8, 8), kinds, bins, scale).to_onnx()
+
+
 def test_regions_and_images_are_counted_apart() -> None:
     source = _pooler((1, 3, 8, 8), (2, 2), 0.5)
     assert [str(spec) for spec in source.inputs] == ["x: float32[batch,3,8,8]", "rois: float32[regions,5]"]
@@ -232,6 +309,38 @@ def test_regions_and_images_are_counted_apart() -> None:
 def test_pooling_to_nothing_is_refused(size: tuple[int, int], scale: float, message: str) -> None:
     with pytest.raises(ExportError, match=rf"layer 'pool' \(ROIPooling\): .*{message}"):
         _pooler((1, 3, 8, 8), size, scale).to_onnx()
+
+
+def test_regions_may_come_in_four_dimensions() -> None:
+    """As R-FCN's prototxts give them."""
+    source = _voter((1, 9, 8, 8), 1, 3, 0.5)
+    text = source.prototxt.replace("dim: 1 dim: 5", "dim: 1 dim: 5 dim: 1 dim: 1")
+    feed = {"x": values(1, 9, 8, 8), "rois": _regions(6, 1, 16, 3)}
+    flat = run_onnx(source.to_onnx(), feed)["out"]
+    deep = run_onnx(CaffeSource(text, b"").to_onnx(), feed | {"rois": feed["rois"].reshape(6, 5, 1, 1)})
+    np.testing.assert_array_equal(deep["out"], flat)
+
+
+def test_the_number_of_an_image_is_cut_down_to_a_whole_one() -> None:
+    for source in (_pooler((1, 9, 8, 8), (2, 2), 0.5), _voter((1, 9, 8, 8), 1, 3, 0.5)):
+        feed = {"x": values(2, 9, 8, 8), "rois": _regions(6, 2, 16, 3)}
+        whole = run_onnx(source.to_onnx(), feed)["out"]
+        feed["rois"][:, 0] += np.float32(0.75)
+        np.testing.assert_array_equal(run_onnx(source.to_onnx(), feed)["out"], whole)
+
+
+def test_regions_of_several_maps_are_joined() -> None:
+    parameters = "proposal_param { post_nms_topn: 20 }"
+    one = _proposer("Proposal", parameters).prototxt
+    other = one[one.index("layer {") :].replace('"proposal"', '"other"').replace('top: "rois"', 'top: "more"')
+    join = (
+        'layer { name: "join" type: "Concat" bottom: "rois" bottom: "more" top: "all"'
+        " concat_param { axis: 0 } }"
+    )
+    source = CaffeSource(one + other + join, b"")
+    assert source.outputs[-1].shape == ("join/joined", 5)
+    made = run_onnx(source.to_onnx(), _maps())["all"]
+    np.testing.assert_array_equal(made[: len(made) // 2], made[len(made) // 2 :])
 
 
 def test_regions_have_five_columns() -> None:
