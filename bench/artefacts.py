@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import calibration
 from bench.environment import package_versions
+from bench.exporting import export_fp32, feeds_of, source_of
 from bench.feeds import available, fixed_batch
 from bench.manifest import GraphEntry
 from bench.plan import CalibrationPlan
@@ -20,13 +21,12 @@ from bench.record import CalibrationFacts
 from bench.store import Entry, StoredGraph, digest_of
 from bench.subject import Subject
 from calibration.precision import Precision
-from model_zoo.samples import LazyFeeds
 from model_zoo.spec import FeedSource, Split
-from runtime.errors import ExportError, UsageError
+from runtime.errors import UsageError
 from runtime.tensors import Feed, TensorSpec
 
-PARITY_FEEDS = 2
-"""Real samples an export is checked on; exporters.export adds a random one."""
+if TYPE_CHECKING:
+    from exporters.source import Source
 
 _CONVERSION_TOOLS = ("ml-dtypes", "numpy", "onnx", "onnx-ir", "onnxscript")
 _RANGE_TOOLS = ("onnxruntime", "onnxruntime-gpu")
@@ -34,19 +34,34 @@ _RANGE_TOOLS = ("onnxruntime", "onnxruntime-gpu")
 
 
 class Artefacts:
-    """A subject's graph files at each precision."""
+    """A subject's graph files at each precision.
 
-    def __init__(self, subject: Subject, root: Path, plan: CalibrationPlan, display: Display) -> None:
+    allow_unchecked: a graph whose framework cannot run it is exported all the same; its entry says so.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        root: Path,
+        plan: CalibrationPlan,
+        display: Display,
+        *,
+        allow_unchecked: bool = False,
+    ) -> None:
         self.subject = subject
         self._plan = plan
         self._display = display
         self._entry = Entry(root, subject.identity, display)
+        self._allow_unchecked = allow_unchecked
+        self._told: set[str] = set()
 
     @cached_property
     def base(self) -> StoredGraph:
         """The graph at the subject's own precision, of which others are made; raises as an export."""
-        ready = self.subject.ready.get(self.subject.own)
-        return ready if ready is not None else self._entry.ensure("fp32", self._export)
+        graph = self.subject.ready.get(self.subject.own) or self._entry.ensure("fp32", self._export)
+        self._warn(graph.entry.warnings)
+        self._warn(filter(None, [graph.entry.unchecked]))
+        return graph
 
     @property
     def fp32_sha256(self) -> str | None:
@@ -59,10 +74,7 @@ class Artefacts:
 
     @cached_property
     def feeds(self) -> FeedSource:
-        feeds = self.subject.feeds(self.inputs)
-        if isinstance(feeds, LazyFeeds):
-            feeds.prepare(self._display)  # a download is shown once, here
-        return feeds
+        return feeds_of(self.subject, self.inputs, self._display)
 
     @cached_property
     def _calibration_samples(self) -> int:
@@ -88,22 +100,26 @@ class Artefacts:
 
         return self._entry.ensure(name, build, parent_sha256=self.base.entry.sha256)
 
-    def _export(self, out: Path) -> GraphEntry:
-        from exporters.export import export
+    def source(self) -> Source:
+        """The subject's source model, made anew, what its files say in vain told; raises as making it."""
+        source = source_of(self.subject)
+        self._warn(source.warnings)
+        return source
 
-        if self.subject.source is None:
-            raise ExportError(f"{self.subject.title} has no FP32 graph and no source to export it from")
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own notes drown ours
+    def _export(self, out: Path) -> GraphEntry:
         began = time.perf_counter()
         with self._display.step(f"exporting {self.subject.title} to ONNX"):
-            source = self.subject.source()
-            for line in source.warnings:
+            entry = export_fp32(
+                self.subject, self.source(), out, self._display, allow_unchecked=self._allow_unchecked
+            )
+        return entry.model_copy(update={"build_seconds": time.perf_counter() - began})
+
+    def _warn(self, lines: Iterable[str]) -> None:
+        """Tell each line once, whether the graph was made now or taken from the store."""
+        for line in lines:
+            if line not in self._told:
                 self._display.warn(f"{self.subject.title}: {line}")
-            feeds = self.subject.feeds(source.inputs)
-            samples = islice(feeds.batches(1, Split.EVALUATION), PARITY_FEEDS)
-            report = export(source, out, samples, self._display)
-        entry = GraphEntry.of_file(out, Precision.FP32, time.perf_counter() - began)
-        return entry.model_copy(update={"parameters": report.parameters})
+                self._told.add(line)
 
     def _convert(self, precision: Precision, provenance: Mapping[str, str], out: Path) -> GraphEntry:
         from calibration.collect import calibrate

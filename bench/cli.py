@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 from typer.exceptions import TyperException
 
+from bench.export_checks import Check
 from calibration.precision import Precision
 from runtime.backends import backend_names
 from runtime.errors import HarnessError
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 """128 plus the number of SIGINT, as shells have it."""
+
+_FROM_THE_ZOO = "A model of the zoo, or an ONNX file"
+_YOUR_OWN = "A model of your own"
 
 app = typer.Typer(
     name="bench",
@@ -201,15 +205,58 @@ def export(  # noqa: PLR0913 - one parameter a flag
     out: Annotated[
         Path, typer.Option(help="Folder for the graphs and their manifest; must be new or empty.")
     ],
-    model: Annotated[str | None, typer.Option(help="A name (`bench list models`), or an ONNX file.")] = None,
-    variant: Annotated[str, typer.Option(help="A variant of the model.")] = "",
-    framework: Annotated[
-        str | None, typer.Option(help="tensorflow or caffe; the model's first unless given.")
+    model: Annotated[
+        str | None,
+        typer.Option(help="A name (`bench list models`), or an ONNX file.", rich_help_panel=_FROM_THE_ZOO),
     ] = None,
-    weights: Annotated[Path | None, typer.Option(help="Weights for the model; seeded unless given.")] = None,
-    saved_model: Annotated[Path | None, typer.Option(help="A TensorFlow SavedModel folder.")] = None,
-    prototxt: Annotated[Path | None, typer.Option(help="A Caffe network; wants --caffemodel too.")] = None,
-    caffemodel: Annotated[Path | None, typer.Option(help="The weights of --prototxt.")] = None,
+    variant: Annotated[str, typer.Option(help="A variant of the model.", rich_help_panel=_FROM_THE_ZOO)] = "",
+    framework: Annotated[
+        str | None,
+        typer.Option(
+            help="tensorflow or caffe; the model's first unless given.", rich_help_panel=_FROM_THE_ZOO
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Weights for the model; seeded unless given.", rich_help_panel=_FROM_THE_ZOO),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Your own samples for the model: images, or a text file.", rich_help_panel=_FROM_THE_ZOO
+        ),
+    ] = None,
+    saved_model: Annotated[
+        Path | None, typer.Option(help="A TensorFlow SavedModel folder.", rich_help_panel=_YOUR_OWN)
+    ] = None,
+    prototxt: Annotated[
+        Path | None,
+        typer.Option(help="A Caffe network; wants --caffemodel too.", rich_help_panel=_YOUR_OWN),
+    ] = None,
+    caffemodel: Annotated[
+        Path | None, typer.Option(help="The weights of --prototxt.", rich_help_panel=_YOUR_OWN)
+    ] = None,
+    input_shape: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=SIZES",
+            help="Another shape for an input of --prototxt, such as data=1,3,600,800; the batch stays open.",
+            rich_help_panel=_YOUR_OWN,
+        ),
+    ] = None,
+    python_layer: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[CLASS=]MODULE:FUNCTION",
+            help="Your function that says a Python layer of --prototxt in ONNX (docs/python-layers.md);"
+            " CLASS is what the layer runs, such as rpn.mine.Layer, and every other one if left out.",
+            rich_help_panel=_YOUR_OWN,
+        ),
+    ] = None,
+    feeds: Annotated[
+        Path | None,
+        typer.Option(help="Samples for it: an .npz, one array an input.", rich_help_panel=_YOUR_OWN),
+    ] = None,
     without_post_processing: Annotated[
         bool,
         typer.Option(
@@ -217,21 +264,31 @@ def export(  # noqa: PLR0913 - one parameter a flag
             help="Cut a Caffe detector's output layer off: boxes and scores, raw.",
         ),
     ] = False,
-    data: Annotated[
-        Path | None, typer.Option(help="Your own samples for a model of the zoo: images, or a text file.")
-    ] = None,
-    feeds: Annotated[
-        Path | None, typer.Option(help="Samples of your own graph: an .npz, one array an input.")
-    ] = None,
     precision: Annotated[list[Precision] | None, typer.Option(help="fp32 is always among them.")] = None,
     calibration_samples: Annotated[int, typer.Option(min=1, help="Samples INT8 ranges are found on.")] = 64,
     calibration_method: Annotated[
         Literal["entropy", "mean-squared-error", "min-max"] | None,
         typer.Option(help="How ranges are found; what suits the model unless given."),
     ] = None,
+    check: Annotated[
+        list[Check] | None,
+        typer.Option(help="layers: every blob of a Caffe network too, to name the first wrong one."),
+    ] = None,
+    allow_unchecked: Annotated[
+        bool,
+        typer.Option(
+            "--allow-unchecked",
+            help="Write even a graph that its framework cannot run here, as OpenCV, which stands in for"
+            " Caffe, cannot run your Python layers; the manifest says so.",
+        ),
+    ] = False,
 ) -> None:
-    """Export a model to ONNX and write a bundle that runs where only a runtime is installed."""
-    from bench.export_command import ExportPlan, export_bundle
+    """Export a model to ONNX and write a bundle that runs where only a runtime is installed.
+
+    Every graph is compared with its own framework first, and nothing is written where they differ.
+    """
+    from bench.export_command import export_bundle
+    from bench.export_plan import ExportPlan, read_input_shapes
     from bench.plan import CalibrationPlan
     from bench.progress import Display
     from runtime.files import home
@@ -246,6 +303,10 @@ def export(  # noqa: PLR0913 - one parameter a flag
         prototxt=prototxt,
         caffemodel=caffemodel,
         post_processing=not without_post_processing,
+        python_layers=tuple(python_layer or ()),
+        input_shapes=read_input_shapes(input_shape or ()),
+        checks=tuple(check or ()),
+        allow_unchecked=allow_unchecked,
         feeds=feeds,
         data=data,
         precisions=tuple(precision or ()),

@@ -2,12 +2,14 @@
 
 Schema versions
 1  first version
+2  of a graph: warnings, parity, unchecked, layers, parsers. Manifests of version 1 are read as well: what
+   they do not say is empty.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -16,6 +18,7 @@ from runtime.files import replacing_file
 from runtime.tensors import TensorSpec
 
 MANIFEST = "manifest.json"
+SCHEMA_VERSION: Final = 2
 
 
 class _Part(BaseModel):
@@ -34,12 +37,60 @@ class TensorFacts(_Part):
         return cls(name=spec.name, dtype=spec.dtype, shape=spec.shape)
 
 
+class DifferenceFacts(_Part):
+    """The worst difference from the framework's values; `relative` is to the largest of them."""
+
+    absolute: float
+    relative: float
+
+
+class OutputFacts(DifferenceFacts):
+    """One output; of one whose rows depend on the data, also how many stand elsewhere or have no match."""
+
+    tied: int = 0
+    moved: int
+    unmatched: int
+
+
+class ParityFacts(_Part):
+    """An exported graph beside its own framework: over `feeds` feeds, per output."""
+
+    feeds: int
+    outputs: dict[str, OutputFacts]
+
+
+class BlobFacts(DifferenceFacts):
+    """One blob of a Caffe network; `line` is where its layer stands in the prototxt, if that is known."""
+
+    blob: str
+    layer: str
+    type: str
+    line: int | None
+
+
+class LayersFacts(_Part):
+    """Every blob of a Caffe network beside OpenCV's: none differs by more than `tolerance`, relatively.
+
+    feeds: one line: what the sample is made of.
+    """
+
+    blobs: int
+    tolerance: float
+    worst: BlobFacts
+    feeds: str
+
+
 class GraphEntry(_Part):
     """One graph file.
 
     sha256:        of the graph, its external data included (runtime.graphs.graph_digest).
     parent_sha256: of the FP32 graph it was made from; None for that one.
     files:         every file it is made of, and the SHA-256 of each file's bytes.
+    warnings:      what the source's files say and the export leaves out.
+    parity:        how far an exported graph is from its framework.
+    unchecked:     why that was not found out, in whole or in part; None where it was.
+    layers:        the same, blob by blob, where it was asked for.
+    parsers:       TensorRT's ONNX parsers, by package and version: "parsed", or why not.
     """
 
     precision: str
@@ -54,6 +105,11 @@ class GraphEntry(_Part):
     build_seconds: float
     provenance: dict[str, str]
     files: dict[str, str] = {}
+    warnings: tuple[str, ...] = ()
+    parity: ParityFacts | None = None
+    unchecked: str | None = None
+    layers: LayersFacts | None = None
+    parsers: dict[str, str] = {}
 
     @classmethod
     def of_file(cls, path: Path, precision: str, build_seconds: float = 0.0) -> Self:
@@ -79,7 +135,7 @@ class GraphEntry(_Part):
 class Manifest(_Part):
     """A folder of graphs of one model; `identity` is what its key was made of."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     model: str
     variant: str
     framework: str
@@ -88,7 +144,8 @@ class Manifest(_Part):
 
     def with_graph(self, name: str, entry: GraphEntry) -> Self:
         """A manifest that also holds `entry`."""
-        return self.model_copy(update={"graphs": {**self.graphs, name: entry}})
+        changes = {"schema_version": SCHEMA_VERSION, "graphs": {**self.graphs, name: entry}}
+        return self.model_copy(update=changes)
 
 
 def read_manifest(path: Path) -> Manifest | None:

@@ -12,6 +12,7 @@ from bench.environment import package_version
 from bench.feeds import SyntheticFeeds, read_npz
 from bench.manifest import MANIFEST, GraphEntry, Manifest, read_manifest
 from bench.plan import BenchPlan
+from bench.selected_feeds import SelectedFeeds
 from bench.store import Identity, StoredGraph
 from calibration.precision import Precision
 from model_zoo import catalog
@@ -33,6 +34,9 @@ EXPORT_TOOLS: Mapping[str, tuple[str, ...]] = {
 
 ZOO_SOURCE = "zoo_source"
 """Name of the identity's fact that only models of the zoo have: the digest of its code."""
+
+POST_PROCESSING = "post-processing"
+"""Name of the identity's fact of networks without theirs: their outputs are not what the task reads."""
 
 ZOO_WEIGHTS = "of the zoo"
 """What the identity says of weights that are no file of the user's: seeded, or an archive's."""
@@ -100,7 +104,8 @@ def _zoo_subject(plan: BenchPlan, model: str, framework: str | None) -> Subject:
         },
     }
     return Subject(
-        identity=Identity(model, plan.variant, chosen, facts),
+        # However a user asks for the reference, it is the same graph in the store.
+        identity=Identity(model, "" if plan.variant == spec.reference else plan.variant, chosen, facts),
         task=network.task,
         calibration_method=network.calibration_method,
         source=lambda: network.build[chosen](weights),
@@ -193,7 +198,7 @@ def _bundle_subject(folder: Path, plan: BenchPlan) -> Subject:
         identity=Identity(
             manifest.model, manifest.variant, manifest.framework, {"fp32": ready[Precision.FP32].entry.sha256}
         ),
-        task=network.task if network else None,
+        task=network.task if network and POST_PROCESSING not in manifest.identity else None,
         source=None,
         feeds=_bundle_feeds(manifest, network, plan),
         ready=ready,
@@ -211,7 +216,13 @@ def _zoo_network(manifest: Manifest) -> Variant | None:
 def _bundle_feeds(manifest: Manifest, network: Variant | None, plan: BenchPlan) -> FeedMaker:
     if network is None or plan.feeds is not None:
         return own_feeds(plan.feeds, plan.seed)
-    return _zoo_feeds(network, manifest.framework, plan.data)
+    feeds = _zoo_feeds(network, manifest.framework, plan.data)
+    return selected(feeds) if POST_PROCESSING in manifest.identity else feeds
+
+
+def selected(feeds: FeedMaker) -> FeedMaker:
+    """Of the zoo's samples of a whole network, the inputs that one without post-processing still has."""
+    return lambda specs: SelectedFeeds(feeds(specs), tuple(spec.name for spec in specs))
 
 
 def _verify(folder: Path, entry: GraphEntry) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 
 from runtime import cuda
 from runtime.errors import UnavailableError, UnsupportedError
-from runtime.graphs import input_specs, load
 from runtime.tensors import TensorSpec
 
 FLAVOURS: Mapping[str, str] = {"tensorrt": ".[trt]", "tensorrt_rtx": ".[trt-rtx]"}
@@ -40,6 +39,8 @@ def build_plan(graph: Path, flavour: str = "tensorrt", sizes: Mapping[str, int] 
         engine takes (the least is 1); one that is not given is 1.
     Raises UnavailableError, GraphError (a broken file) and UnsupportedError (names node and reason).
     """
+    from runtime.graphs import input_specs, load  # takes half a second, which parsing does without
+
     reason = missing(flavour)
     if reason:
         raise UnavailableError(reason)
@@ -52,6 +53,17 @@ def build_plan(graph: Path, flavour: str = "tensorrt", sizes: Mapping[str, int] 
     if plan is None:
         raise UnsupportedError(f"{flavour} cannot build {graph}: {logger.told()}; use another backend")
     return bytes(plan)
+
+
+def refusals(graph: Path, flavour: str) -> list[str]:
+    """Why the ONNX parser does not take a graph, a line for each node; empty where it does.
+
+    Nothing is built, so that no GPU is needed; the parser may crash the process on a broken file
+    (runtime.trt_parser asks it from another one). Raises UnavailableError where there is no builder.
+    """
+    trt = importlib.import_module(flavour)
+    logger = make_logger(trt)
+    return _refusals(trt, _builder(trt, logger), graph, logger)[1]
 
 
 def make_logger(trt: Any) -> Any:
@@ -103,15 +115,22 @@ def _builder(trt: ModuleType, logger: Any) -> Any:
 
 
 def _parse(trt: ModuleType, builder: Any, graph: Path, logger: Any) -> Any:
-    network = builder.create_network(_network_flags(trt))
-    parser = trt.OnnxParser(network, logger)
-    if not parser.parse_from_file(str(graph)):
-        reasons = [_reason(parser.get_error(index)) for index in range(parser.num_errors)]
+    network, reasons = _refusals(trt, builder, graph, logger)
+    if reasons:
         raise UnsupportedError(
-            f"{trt.__name__} does not take {graph}: {'; '.join(reasons) or logger.told()};"
-            " use another precision or backend"
+            f"{trt.__name__} does not take {graph}: {'; '.join(reasons)}; use another precision or backend"
         )
     return network
+
+
+def _refusals(trt: ModuleType, builder: Any, graph: Path, logger: Any) -> tuple[Any, list[str]]:
+    """The network, and why the parser could not read all of it."""
+    network = builder.create_network(_network_flags(trt))
+    parser = trt.OnnxParser(network, logger)
+    if parser.parse_from_file(str(graph)):
+        return network, []
+    reasons = [_reason(parser.get_error(index)) for index in range(parser.num_errors)]
+    return network, reasons or [logger.told()]
 
 
 def _network_flags(trt: ModuleType) -> int:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from exporters.caffe.layers import PYTHON_LAYERS
 from exporters.caffe.network import unread_tops
+from exporters.caffe.python_layers import class_of
 
 if TYPE_CHECKING:
     from exporters.caffe.network import Layer, Network
 
-_TYPES = frozenset({"DetectionOutput", "Proposal"})
+POST_PROCESSING = ("DetectionOutput", "Proposal")
+"""Layer types that keep the best boxes of many; py-faster-rcnn has the second as a Python layer."""
 
 
 def without_post_processing(network: Network) -> Network:
@@ -19,6 +21,7 @@ def without_post_processing(network: Network) -> Network:
 
     Of SSD these are offsets, scores and prior boxes; of Faster R-CNN the maps that a Proposal layer reads
     (its second half reads proposals, so it goes as well). Inputs that nothing reads any more go, too.
+    A network without such layers is returned as it is.
     """
     gone: set[str] = set()
     kept: list[Layer] = []
@@ -35,7 +38,4 @@ def without_post_processing(network: Network) -> Network:
 
 
 def _is_post_processing(layer: Layer) -> bool:
-    parameter = layer.parameter.python_param
-    return layer.type in _TYPES or (
-        layer.type == "Python" and f"{parameter.module}.{parameter.layer}" in PYTHON_LAYERS
-    )
+    return layer.type in POST_PROCESSING or (layer.type == "Python" and class_of(layer) in PYTHON_LAYERS)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from exporters.caffe.convert import NO_PYTHON_LAYERS, to_onnx
+from exporters.caffe.input_shapes import Shapes, reshaped_text, with_input_shapes
 from exporters.caffe.network import build_network
 from exporters.caffe.oracle import Oracle
-from exporters.caffe.post_processing import without_post_processing
-from exporters.caffe.reading import read_caffemodel, read_prototxt
+from exporters.caffe.post_processing import POST_PROCESSING, without_post_processing
+from exporters.caffe.python_layers import handlers_of
+from exporters.caffe.reading import read_caffemodel, read_files, read_prototxt
 from exporters.caffe.shapes import dims
+from exporters.caffe.sharing import merge_shared, written_out
 from exporters.caffe.text import outline
 from runtime.errors import GraphError, UsageError
 from runtime.tensors import Array, Feed, TensorSpec, check_feed
@@ -24,11 +28,14 @@ if TYPE_CHECKING:
     from exporters.caffe.layers import Handler
     from exporters.caffe.network import Network
 
+NO_SHAPES: Shapes = MappingProxyType({})
+
 
 class CaffeSource:
     """The TEST network of `prototxt` with the blobs of `caffemodel`; fulfils `exporters.source.Source`.
 
-    Raises GraphError where one of the two is broken or they do not belong together.
+    Raises GraphError where one of the two is broken or they do not belong together, UsageError where
+    `python_layers` or `input_shapes` name what the network does not have.
     """
 
     framework = "caffe"
@@ -36,23 +43,30 @@ class CaffeSource:
     def __init__(
         self,
         prototxt: str,
-        caffemodel: bytes,
+        caffemodel: bytes | memoryview,
         *,
         python_layers: Mapping[str, Handler] = NO_PYTHON_LAYERS,
+        input_shapes: Shapes = NO_SHAPES,
         post_processing: bool = True,
     ) -> None:
         """Read both files.
 
         python_layers: handlers of Python layers by class name, with or without its module ("rpn.mine.Layer");
-            a handler takes a LayerBuilder and the bottoms' values, and returns the tops' values.
+            that under python_layers.OTHERS is for every class without one. A handler takes a LayerBuilder and
+            the bottoms' values, and returns the tops' values.
+        input_shapes: other shapes than the prototxt's, by input; the batch stays open all the same.
         post_processing: False leaves out detection and proposal layers, and what reads them.
         """
         self.prototxt = prototxt
         self.caffemodel = caffemodel
-        self.python_layers = python_layers
-        net = read_prototxt(prototxt)
+        self.input_shapes = input_shapes
+        self._given_layers = python_layers
         self._outline = outline(prototxt)
-        network = build_network(net, read_caffemodel(caffemodel), self._outline.layer_lines)
+        network = build_network(
+            read_prototxt(prototxt), read_caffemodel(caffemodel), self._outline.layer_lines
+        )
+        self.python_layers = handlers_of(network, python_layers)
+        network = with_input_shapes(network, input_shapes)
         self.network = network if post_processing else without_post_processing(network)
 
     @classmethod
@@ -62,17 +76,35 @@ class CaffeSource:
         caffemodel: Path,
         *,
         python_layers: Mapping[str, Handler] = NO_PYTHON_LAYERS,
-        post_processing: bool = True,
+        input_shapes: Shapes = NO_SHAPES,
     ) -> CaffeSource:
         """Read both files; raises UsageError where one cannot be read, GraphError where one is broken."""
+        text, blobs = read_files(prototxt, caffemodel)
         try:
-            text, blobs = prototxt.read_text(encoding="utf-8"), caffemodel.read_bytes()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"cannot read the Caffe model {prototxt} with {caffemodel}: {error}") from error
-        try:
-            return cls(text, blobs, python_layers=python_layers, post_processing=post_processing)
+            return cls(text, blobs, python_layers=python_layers, input_shapes=input_shapes)
         except GraphError as error:
             raise GraphError(f"{prototxt} with {caffemodel}: {error}") from error
+
+    def without_post_processing(self) -> CaffeSource:
+        """The same source without detection and proposal layers; raises UsageError where it has none."""
+        if without_post_processing(self.network) is self.network:
+            raise UsageError(
+                f"the network {self.network.name!r} has no {' or '.join(POST_PROCESSING)} layer, so there is"
+                " no post-processing to cut off; leave --without-post-processing out"
+            )
+        cut = CaffeSource(
+            self.prototxt,
+            self.caffemodel,
+            python_layers=self._given_layers,
+            input_shapes=self.input_shapes,
+            post_processing=False,
+        )
+        if not cut.network.outputs:
+            raise UsageError(
+                f"the network {self.network.name!r} is nothing but post-processing; leave"
+                " --without-post-processing out"
+            )
+        return cut
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -98,7 +130,9 @@ class CaffeSource:
 
     def to_onnx(self) -> ir.Model:
         """The network as ONNX; raises ExportError naming the layer that cannot be said in it."""
-        return to_onnx(self.network, self.python_layers)
+        model = to_onnx(self.network, self.python_layers)
+        merge_shared(model, self.network)
+        return model
 
     def run(self, feed: Feed) -> dict[str, Array]:
         """What OpenCV's Caffe importer answers to `feed`.
@@ -110,7 +144,8 @@ class CaffeSource:
 
     def oracle_of(self, network: Network) -> Oracle:
         """OpenCV with this source's files, to answer for the outputs of `network`, a part of them."""
-        return Oracle(self.prototxt, self.caffemodel, network)
+        weights = written_out(network, read_caffemodel(self.caffemodel)) or self.caffemodel
+        return Oracle(reshaped_text(self.prototxt, self.input_shapes), weights, network)
 
     @cached_property
     def _oracle(self) -> Oracle:

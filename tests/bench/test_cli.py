@@ -194,8 +194,20 @@ BAD_INPUT: dict[str, tuple[list[str], str]] = {
         "give --prototxt and --caffemodel together",
     ),
     "raw heads of no Caffe network": (
-        ["export", "--out", "o", "--model", "resnet50", "--without-post-processing"],
-        "--without-post-processing cuts a detector's --prototxt; leave it out",
+        ["export", "--out", "o", "--model", "TINY", "--without-post-processing"],
+        "--without-post-processing cuts off layers of Caffe networks, got tiny",
+    ),
+    "a Python layer of no prototxt": (
+        ["export", "--out", "o", "--model", "resnet50", "--python-layer", "mine:double"],
+        "--python-layer changes how a --prototxt is read; with --model leave it out",
+    ),
+    "an input of no prototxt": (
+        ["export", "--out", "o", "--saved-model", "m", "--input-shape", "data=1,3"],
+        "--input-shape changes how a --prototxt is read; with --saved-model leave it out",
+    ),
+    "layers of a graph": (
+        ["export", "--out", "o", "--model", "TINY", "--check", "layers"],
+        "--check layers compares blobs of Caffe networks only, got tiny",
     ),
     "no such SavedModel": (["export", "--out", "o", "--saved-model", "none"], "no saved_model.pb in it"),
     "no such prototxt": (
