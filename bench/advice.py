@@ -42,6 +42,7 @@ class Kind(StrEnum):
     SYNTHETIC_FEEDS = "synthetic-feeds"
     SYNTHETIC_CALIBRATION = "synthetic-calibration"
     NON_FINITE = "non-finite-outputs"
+    UNCHECKED = "unchecked-graph"
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,12 @@ def about_machine(environment: EnvironmentRecord, others: float | None) -> Itera
         yield Warned(Kind.ON_BATTERY, "the machine runs on its battery", "plug it in")
     if environment.governor not in (None, "performance"):
         yield Warned(Kind.GOVERNOR, f"frequency governor is {environment.governor!r}", "set 'performance'")
+
+
+def about_export(unchecked: str | None) -> Iterator[Warned]:
+    """A graph that was never held against its own framework, and why."""
+    if unchecked:
+        yield Warned(Kind.UNCHECKED, unchecked, "trust its outputs only after a comparison of your own")
 
 
 def about_calibration(calibration: CalibrationFacts | None) -> Iterator[Warned]:

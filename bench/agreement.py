@@ -25,7 +25,7 @@ class AgreementMeter:
     def __init__(self, task: Task | None) -> None:
         self._task = task
         self._samples = 0
-        self._agreeing = 0
+        self._agreeing = 0.0
         self._non_finite = 0
         self._signal = 0.0
         self._noise = 0.0
@@ -35,13 +35,19 @@ class AgreementMeter:
         self._cosine_min = math.inf
 
     def add(self, reference: Outputs, outputs: Outputs, batch_size: int) -> None:
-        """Take in one batch; both mappings hold the same names and shapes."""
+        """Take in one batch; both mappings hold the same names, and shapes where the task is numeric."""
+        if self._task is not None and not self._task.numeric:
+            self._samples += batch_size
+            self._agreeing += float(self._task.agreeing(reference, outputs, batch_size).sum())
+            return
         want, got = _rows(reference, batch_size), _rows(outputs, batch_size)
         finite: Array = np.asarray(np.isfinite(got).all(axis=1))
         self._samples += len(want)
         self._non_finite += int(np.count_nonzero(~finite))
         if self._task is not None:
-            self._add_answers(self._task.answers(reference), self._task.answers(outputs), finite)
+            same = self._task.agreeing(reference, outputs, batch_size)
+            # Rows of samples and of answers differ only for graphs without a batch dimension.
+            self._agreeing += float((same * finite if len(finite) == len(same) else same).sum())
         self._add_distances(want[finite], got[finite])
 
     def result(self, feeds: FeedSource) -> AccuracyRecord:
@@ -55,18 +61,12 @@ class AgreementMeter:
             agreement_ci95=(interval.low, interval.high) if known else None,
             cosine=self._cosine(),
             sqnr_db=10 * math.log10(self._signal / self._noise) if self._signal and self._noise else None,
-            max_abs_error=self._largest,
+            max_abs_error=self._largest if self._task is None or self._task.numeric else None,
             non_finite_samples=self._non_finite,
             feeds=feeds.origin,
             feeds_digest=feeds.digest,
             synthetic=feeds.synthetic,
         )
-
-    def _add_answers(self, want: Array, got: Array, finite: Array) -> None:
-        rows = len(want)
-        same = (want.reshape(rows, -1) == got.reshape(rows, -1)).all(axis=1)
-        # Rows of samples and of answers differ only for graphs without a batch dimension.
-        self._agreeing += int(np.count_nonzero(same & finite if len(finite) == rows else same))
 
     def _add_distances(self, want: Array, got: Array) -> None:
         noise = want - got

@@ -5,20 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from model_zoo import catalog
+from model_zoo.spec import ModelSpec
 from runtime.backends import backend_names, get_backend
 from runtime.errors import UnavailableError
 
 
 def model_lines() -> Iterator[str]:
     """A line a network: name, variant, frameworks, what it is."""
-    rows = [
-        (f"{name} --variant {variant}" if variant else name, ", ".join(network.build), network.description)
-        for name in sorted(catalog.MODELS)
-        for variant, network in catalog.get_model(name).variants.items()
-    ]
+    rows = [row for name in sorted(catalog.MODELS) for row in _rows(catalog.get_model(name))]
     names, frameworks = (max(len(row[column]) for row in rows) for column in (0, 1))
     for name, built_in, description in rows:
         yield f"{name:<{names}}  {built_in:<{frameworks}}  {description}"
+
+
+def _rows(spec: ModelSpec) -> Iterator[tuple[str, str, str]]:
+    """Of the reference, its own name too, if it has one, in brackets; then the other variants."""
+    for variant, network in spec.variants.items():
+        called = f"{spec.name} --variant {variant}" if variant else spec.name
+        if variant and variant == spec.reference:
+            called = f"{spec.name} [--variant {variant}]"
+        yield called, ", ".join(network.build), network.description
+    if spec.at_size is not None:
+        called = f"{spec.name} --variant {catalog.SIZE_NAME}"
+        yield called, ", ".join(spec.variants[spec.reference].build), "the same for images of that size"
 
 
 def backend_lines() -> Iterator[str]:

@@ -88,8 +88,10 @@ class CosineRecord(_Part):
 class AccuracyRecord(_Part):
     """Agreement with the FP32 graph on the same backend, sample by sample.
 
-    agreement: share of samples with the same answer; None where the task of a graph is unknown.
-    cosine, sqnr_db: None where a signal or the noise is exactly zero (see max_abs_error).
+    agreement: mean over samples of how far the answers are the same, 0 to 1; None where the task of a graph
+        is unknown.
+    cosine, sqnr_db: None where a signal or the noise is exactly zero (see max_abs_error), and with it where
+        outputs cannot be subtracted, such as boxes.
     """
 
     reference: Literal["fp32 graph on the same backend"] = "fp32 graph on the same backend"
@@ -99,7 +101,7 @@ class AccuracyRecord(_Part):
     agreement_ci95: tuple[float, float] | None
     cosine: CosineRecord | None
     sqnr_db: float | None
-    max_abs_error: float
+    max_abs_error: float | None
     non_finite_samples: int = Field(description="samples with NaN or infinity in the outputs; never agree")
     feeds: str
     feeds_digest: str

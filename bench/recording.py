@@ -78,7 +78,7 @@ def make_record(
         feeds=artefacts.feeds.origin,
         options=_options(plan, artefacts),
         environment=measured.environment,
-        warnings=tuple(warned.as_record() for warned in _warnings(measured)),
+        warnings=tuple(warned.as_record() for warned in _warnings(measured, artefacts)),
         samples_ns=tuple(measured.samples.samples_ns),
     )
 
@@ -139,8 +139,9 @@ def _options(plan: BenchPlan, artefacts: Artefacts) -> OptionsRecord:
     )
 
 
-def _warnings(measured: Measured) -> Iterator[Warned]:
+def _warnings(measured: Measured, artefacts: Artefacts) -> Iterator[Warned]:
     yield from measured.attested
+    yield from advice.about_export(artefacts.base.entry.unchecked)
     yield from advice.about_samples(measured.samples)
     yield from advice.about_machine(measured.environment, measured.others)
     yield from advice.about_calibration(measured.graph.entry.calibration)

@@ -73,8 +73,12 @@ def throughput(starts_ns: Sequence[int], wall_ns: int, per_query: int) -> tuple[
     return rate, Interval(work / (mean + half), work / (mean - half))
 
 
-def wilson(successes: int, trials: int) -> Interval:
-    """Wilson's 95 % score interval of a proportion (1927); (0, 1) where nothing was tried."""
+def wilson(successes: float, trials: int) -> Interval:
+    """Wilson's 95 % score interval of a proportion (1927); (0, 1) where nothing was tried.
+
+    A trial may be a success in part: values within 0..1 vary least often more than all-or-nothing ones of
+    the same mean, p (1 - p) being the most their variance can be, so the interval is no narrower than due.
+    """
     if trials == 0:
         return Interval(0.0, 1.0)
     share, z2 = successes / trials, Z95 * Z95

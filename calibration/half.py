@@ -5,7 +5,8 @@ around it:
 - what ONNX's type constraints forbid in the format (NonMaxSuppression, Resize's scales, ...);
 - operators whose intermediate values leave FP16's range although their results do not (STAYS_FLOAT);
 - nodes with a lone constant that the format cannot hold, such as a LayerNorm's epsilon of 1e-12;
-- products and quotients of what such a node made, which may fit the format only after them.
+- products and quotients of what such a node made, which may fit the format only after them;
+- what works out positions, such as a detector's boxes (positions).
 LayerNormalization itself converts: its `stash_type` makes statistics and epsilon float32 inside.
 Constants beyond the greatest finite value are clamped to it, so that an attention mask of -1e9 does not
 become minus infinity (and a fully masked row NaN).
@@ -22,6 +23,7 @@ import onnx
 import onnx_ir as ir
 
 from calibration.graphs import Names, add_initializer, add_node
+from calibration.positions import REASON, position_nodes
 from calibration.precision import Precision
 from runtime.tensors import Array
 
@@ -109,10 +111,13 @@ class _Converter:
         self._graph = graph
         self._half = half
         self._names = Names(graph)
+        self._positions = position_nodes(graph)
         self._versions: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
 
     def reason_against(self, node: ir.Node) -> str | None:
         """Why `node` stays as it is; None if it can work in 16 bits."""
+        if node in self._positions:
+            return REASON
         return _reason_of_kind(node) or self._reason_of_values(node)
 
     def _reason_of_values(self, node: ir.Node) -> str | None:

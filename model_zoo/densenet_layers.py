@@ -73,7 +73,7 @@ def reduced_network(sizes: Sizes) -> Network:
         sizes.name,
         sizes.name,
         "images",
-        sizes.input_size,
+        (sizes.input_size, sizes.input_size),
         PIXEL_DEVIATION,
         tuple(_reduced_layers(sizes)),
         "classifier",
@@ -81,8 +81,8 @@ def reduced_network(sizes: Sizes) -> Network:
 
 
 def _caffe_network(name: str, sizes: Sizes, layers: tuple[Layer, ...]) -> Network:
-    deviation = PIXEL_DEVIATION * INPUT_SCALE
-    return Network(name, sizes.name, "data", sizes.input_size, deviation, layers, "fc6")
+    deviation, size = PIXEL_DEVIATION * INPUT_SCALE, (sizes.input_size, sizes.input_size)
+    return Network(name, sizes.name, "data", size, deviation, layers, "fc6")
 
 
 def _caffe_layers(sizes: Sizes, *, ceil: bool) -> Iterator[Layer]:

@@ -36,6 +36,8 @@ class Statistics:
     scale:      float32 [DIRECTIONS]; with `origin` it makes the coordinates of a feature vector f,
                 scale * (f @ directions) - origin, which have mean 0 and equal variances over photographs.
     origin:     float32 [DIRECTIONS].
+
+    A detector has no pooled features: 0 of them, and zeros for the last two.
     """
 
     moving_mean: NDArray[np.float16]

@@ -5,14 +5,16 @@ function (`layers_tensorflow`) and its seeded weights (`layers_seeded`); it know
 is a tuple of layers; a new kind of layer is a class here and a line in the table of each framework.
 
 Weights are one mapping of names to float32 arrays: `<layer>/kernel` (HWIO, or inputs x outputs) and
-`<layer>/bias`, and for a batch normalisation `/gamma`, `/beta`, `/moving_mean` and `/moving_variance`.
+`<layer>/bias`, for a batch normalisation `/gamma`, `/beta`, `/moving_mean` and `/moving_variance`, and
+`/gamma` for a normalisation over channels. The inputs of a fully connected layer that sees more than one
+pixel are in Caffe's order, channels first.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final, Literal
 
@@ -30,10 +32,24 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """What a layer gives: so many channels of size x size pixels."""
+    """What a layer gives for an image: `regions` times so many channels of height x width pixels.
+
+    regions: at most; how many there are depends on the image where it is more than 1.
+    """
 
     channels: int
-    size: int
+    height: int
+    width: int
+    regions: int = 1
+
+    @property
+    def pixels(self) -> int:
+        return self.height * self.width
+
+    @property
+    def values(self) -> int:
+        """Of one region."""
+        return self.channels * self.pixels
 
 
 @dataclass(frozen=True)
@@ -67,25 +83,53 @@ class Scaling(Layer):
 
 @dataclass(frozen=True)
 class Convolution(Layer):
-    """A convolution of square kernels."""
+    """A convolution of square kernels, whose taps are `dilation` pixels apart."""
 
     channels: int
     kernel: int
     stride: int = 1
     padding: Padding = 0
     bias: bool = True
+    dilation: int = 1
 
     def output(self, *bottoms: FeatureMap) -> FeatureMap:
-        size = _windows(bottoms[0].size, self.kernel, self.stride, self.padding, ceil=False)
-        return FeatureMap(self.channels, size)
+        reach = self.dilation * (self.kernel - 1) + 1
+        (of,) = bottoms
+        height, width = (
+            _windows(size, reach, self.stride, self.padding, ceil=False) for size in (of.height, of.width)
+        )
+        return replace(of, channels=self.channels, height=height, width=width)
 
     def tensors(self, of: FeatureMap) -> Mapping[str, Shape]:
-        kernel = {f"{self.name}/kernel": (self.kernel, self.kernel, of.channels, self.channels)}
-        return kernel | ({f"{self.name}/bias": (self.channels,)} if self.bias else {})
+        return _kernel_and_bias(self, of)
 
     def macs(self, of: FeatureMap) -> int:
         output = self.output(of)
-        return self.kernel**2 * of.channels * output.channels * output.size**2
+        return self.kernel**2 * of.channels * output.values * output.regions
+
+
+@dataclass(frozen=True)
+class Deconvolution(Layer):
+    """A transposed convolution of square kernels, with a bias."""
+
+    channels: int
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+    bias: bool = True
+
+    def output(self, *bottoms: FeatureMap) -> FeatureMap:
+        (of,) = bottoms
+        height, width = (
+            self.stride * (size - 1) + self.kernel - 2 * self.padding for size in (of.height, of.width)
+        )
+        return replace(of, channels=self.channels, height=height, width=width)
+
+    def tensors(self, of: FeatureMap) -> Mapping[str, Shape]:
+        return _kernel_and_bias(self, of)
+
+    def macs(self, of: FeatureMap) -> int:
+        return self.kernel**2 * of.values * self.channels * of.regions
 
 
 @dataclass(frozen=True)
@@ -122,8 +166,12 @@ class Pool(Layer):
     ceil: bool = True
 
     def output(self, *bottoms: FeatureMap) -> FeatureMap:
-        size = _windows(bottoms[0].size, self.kernel, self.stride, self.padding, ceil=self.ceil)
-        return FeatureMap(bottoms[0].channels, size)
+        (of,) = bottoms
+        height, width = (
+            _windows(size, self.kernel, self.stride, self.padding, ceil=self.ceil)
+            for size in (of.height, of.width)
+        )
+        return replace(of, height=height, width=width)
 
 
 @dataclass(frozen=True)
@@ -131,7 +179,7 @@ class GlobalAverage(Layer):
     """The mean over all pixels."""
 
     def output(self, *bottoms: FeatureMap) -> FeatureMap:
-        return FeatureMap(bottoms[0].channels, 1)
+        return replace(bottoms[0], height=1, width=1)
 
 
 @dataclass(frozen=True)
@@ -148,7 +196,22 @@ class Concat(Layer):
     """The bottoms' channels, one after the other."""
 
     def output(self, *bottoms: FeatureMap) -> FeatureMap:
-        return FeatureMap(sum(bottom.channels for bottom in bottoms), bottoms[0].size)
+        return replace(bottoms[0], channels=sum(bottom.channels for bottom in bottoms))
+
+
+@dataclass(frozen=True)
+class Eltwise(Layer):
+    """The bottoms' sum or product, value by value."""
+
+    operation: Literal["SUM", "PROD"] = "SUM"
+
+
+@dataclass(frozen=True)
+class Normalize(Layer):
+    """x / sqrt(sum of squares over the channels + 1e-10), times a learned gamma for each channel (SSD)."""
+
+    def tensors(self, of: FeatureMap) -> Mapping[str, Shape]:
+        return {f"{self.name}/gamma": (of.channels,)}
 
 
 @dataclass(frozen=True)
@@ -160,19 +223,22 @@ class Dropout(Layer):
 
 @dataclass(frozen=True)
 class InnerProduct(Layer):
-    """A fully connected layer over a single pixel."""
+    """A fully connected layer over all values of a map, with a bias."""
 
     channels: int
+    bias: bool = True
 
     def output(self, *bottoms: FeatureMap) -> FeatureMap:
-        return FeatureMap(self.channels, 1)
+        return replace(bottoms[0], channels=self.channels, height=1, width=1)
 
     def tensors(self, of: FeatureMap) -> Mapping[str, Shape]:
-        kernel = (of.channels * of.size**2, self.channels)
-        return {f"{self.name}/kernel": kernel, f"{self.name}/bias": (self.channels,)}
+        return {
+            f"{self.name}/kernel": (of.values, self.channels),
+            f"{self.name}/bias": (self.channels,),
+        }
 
     def macs(self, of: FeatureMap) -> int:
-        return of.channels * of.size**2 * self.channels
+        return of.values * self.channels * of.regions
 
 
 @dataclass(frozen=True)
@@ -180,14 +246,35 @@ class Softmax(Layer):
     """Softmax over the channels."""
 
 
+Weighted = Convolution | Deconvolution | InnerProduct
+"""Layers with a kernel, and perhaps a bias."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a layer of a detector gives in place of features: scores, or offsets of boxes.
+
+    deviation:  how far the values spread over photographs in a trained network.
+    background: what the scores of "nothing is here" have more than the others.
+    background_channels: which channels those are.
+    """
+
+    deviation: float
+    background: float = 0.0
+    background_channels: tuple[int, ...] = ()
+
+
 @dataclass(frozen=True)
 class Network:
-    """Layers that turn images of input_size x input_size into scores of classes; the last gives the output.
+    """Layers that turn images into scores of classes or into detections; the last gives the output.
 
     name:            as in the prototxt.
     statistics:      name of the file with what photographs give in it; networks with equal weights share one.
+    input_size:      height and width of the images.
     input_deviation: about how far the input's values spread.
-    classifier:      the layer with one channel per class.
+    classifier:      the layer with one channel per class; "" in a detector.
+    heads:           of a detector, the layers that give no features, by name.
+    side_inputs:     what the network reads beside the image: name to the shape of one sample.
 
     Raises UsageError where the sizes do not fit together.
     """
@@ -195,22 +282,26 @@ class Network:
     name: str
     statistics: str
     input_name: str
-    input_size: int
+    input_size: tuple[int, int]
     input_deviation: float
     layers: tuple[Layer, ...]
-    classifier: str
+    classifier: str = ""
+    heads: Mapping[str, Head] = field(default_factory=dict, hash=False)
+    side_inputs: Mapping[str, Shape] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         for name, output in self.maps.items():
-            if output.size < 1:
+            if output.height < 1 or output.width < 1:
+                height, width = self.input_size
                 raise UsageError(
-                    f"input size {self.input_size} of {self.name} leaves {name} no pixel: give a larger one"
+                    f"input size {height}x{width} of {self.name} leaves {name} no pixel: give a larger one"
                 )
 
     @cached_property
     def maps(self) -> Mapping[str, FeatureMap]:
         """The output of the input and of every layer, by name."""
-        maps = {self.input_name: FeatureMap(3, self.input_size)}
+        maps = {name: FeatureMap(math.prod(shape), 1, 1) for name, shape in self.side_inputs.items()}
+        maps[self.input_name] = FeatureMap(3, *self.input_size)
         for layer in self.layers:
             maps[layer.name] = layer.output(*(maps[name] for name in layer.bottoms))
         return maps
@@ -221,12 +312,13 @@ class Network:
 
     @property
     def classes(self) -> int:
+        """Of the classifier."""
         return self.maps[self.classifier].channels
 
     @property
     def features(self) -> int:
-        """Length of the vector that the classifier sees."""
-        return self.maps[self.named[self.classifier].bottoms[0]].channels
+        """Length of the vector that the classifier sees; 0 in a detector."""
+        return self.maps[self.named[self.classifier].bottoms[0]].channels if self.classifier else 0
 
     @cached_property
     def named(self) -> Mapping[str, Layer]:
@@ -249,6 +341,11 @@ class Network:
     def macs(self) -> int:
         """Multiply-accumulates of one image."""
         return sum(layer.macs(of) for layer, of in self.fed_layers())
+
+
+def _kernel_and_bias(layer: Convolution | Deconvolution, of: FeatureMap) -> Mapping[str, Shape]:
+    kernel = {f"{layer.name}/kernel": (layer.kernel, layer.kernel, of.channels, layer.channels)}
+    return kernel | ({f"{layer.name}/bias": (layer.channels,)} if layer.bias else {})
 
 
 def _windows(size: int, kernel: int, stride: int, padding: Padding, *, ceil: bool) -> int:

@@ -1,4 +1,4 @@
-"""What the classifiers that are described as layers have in common as reference models."""
+"""What the networks that are described as layers have in common as reference models."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from model_zoo.framing import CENTRE_CROP, Framing
 from model_zoo.layers import Network
-from model_zoo.spec import Counts, FeedSource, Variant
+from model_zoo.spec import Counts, FeedSource, Task, Variant
 from model_zoo.tasks import CLASSIFICATION
 from runtime.errors import unknown_name
 
@@ -22,15 +23,23 @@ if TYPE_CHECKING:
 class InFramework:
     """A network in one framework; `mean` and `scale` are what is done to its pixels before it.
 
-    mean: per channel, in the order the channels are fed in.
+    mean:    per channel, in the order the channels are fed in.
+    framing: what part of an image it sees.
     """
 
     network: Network
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     scale: float = 1.0
+    framing: Framing = CENTRE_CROP
 
 
-def variant_of(model: str, description: str, frameworks: Mapping[str, InFramework]) -> Variant:
+def variant_of(
+    model: str,
+    description: str,
+    frameworks: Mapping[str, InFramework],
+    task: Task = CLASSIFICATION,
+    calibration_method: str = "entropy",
+) -> Variant:
     """A variant of `model` whose network is, by the framework's name, one of `frameworks`."""
     return Variant(
         description,
@@ -40,20 +49,32 @@ def variant_of(model: str, description: str, frameworks: Mapping[str, InFramewor
             for name, framework in frameworks.items()
         },
         feeds=partial(_feeds, model, frameworks),
-        task=CLASSIFICATION,
+        task=task,
+        calibration_method=calibration_method,
     )
 
 
 def _feeds(model: str, frameworks: Mapping[str, InFramework], name: str) -> FeedSource:
     """Photographs as the framework's network takes them; raises UsageError for a framework it lacks."""
-    from model_zoo.feeds import image_feeds
+    from model_zoo.feeds import ImageFormat, image_feeds
 
     if name not in frameworks:
         raise unknown_name(f"framework of {model}", name, frameworks)
     framework = frameworks[name]
     network = framework.network
     layout, order = _PIXELS[name]
-    return image_feeds(network.input_name, network.input_size, layout, order, framework.mean, framework.scale)
+    return image_feeds(
+        ImageFormat(
+            network.input_name,
+            network.input_size,
+            layout,
+            order,
+            framework.mean,
+            framework.scale,
+            framework.framing,
+            info=next(iter(network.side_inputs), ""),
+        )
+    )
 
 
 def _build_caffe(network: Network, weights: Path | None) -> Source:

@@ -12,12 +12,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_zoo.image_statistics import Channels, Statistics
-from model_zoo.layers import BatchNorm, Convolution, Layer, LocalResponse, Network, Scaling
-from model_zoo.seeded_layers import Weights, seeded_beta, seeded_classifier, seeded_gamma, seeded_kernel
+from model_zoo.layers import (
+    BatchNorm,
+    Convolution,
+    Eltwise,
+    Head,
+    InnerProduct,
+    Layer,
+    LocalResponse,
+    Network,
+    Normalize,
+    Scaling,
+    Weighted,
+)
+from model_zoo.seeded_layers import (
+    Weights,
+    seeded_beta,
+    seeded_branch_gamma,
+    seeded_classifier,
+    seeded_gamma,
+    seeded_kernel,
+)
 
 # Of what a local response normalisation reads. In BVLC's trained networks these are the only activations of
 # a pixel's magnitude; nearer to 1 the layer would do nothing, for alpha is small.
 _LRN_DEVIATION = 64.0
+
+_NORMALIZE_GAMMA = 20.0
+"""What SSD's training starts from, and does not leave by far (Liu et al. 2015)."""
 
 
 def seeded_weights(network: Network, statistics: Statistics) -> Weights:
@@ -26,13 +48,18 @@ def seeded_weights(network: Network, statistics: Statistics) -> Weights:
         name: (mean, variance) for name, mean, variance in statistics.of_channels(measured_channels(network))
     }
     seeding = Seeding(network)
-    weights = seeded_classifier(network.classifier, network.classes, statistics)
-    kernel, shape = f"{network.classifier}/kernel", network.tensors()[f"{network.classifier}/kernel"]
-    weights[kernel] = weights[kernel].reshape(shape)
+    weights = _seeded_classifier(network, statistics) if network.classifier else {}
     for layer, _ in network.fed_layers():
         weights |= seeding.drawn(layer)
         if layer.name in measured:
             weights |= seeding.fitted(layer, weights, *measured[layer.name])
+    return weights
+
+
+def _seeded_classifier(network: Network, statistics: Statistics) -> Weights:
+    weights = seeded_classifier(network.classifier, network.classes, statistics)
+    kernel, shape = f"{network.classifier}/kernel", network.tensors()[f"{network.classifier}/kernel"]
+    weights[kernel] = weights[kernel].reshape(shape)
     return weights
 
 
@@ -46,7 +73,7 @@ def measured_channels(network: Network) -> tuple[Channels, ...]:
 
 
 def is_measured(network: Network, layer: Layer) -> bool:
-    biased = isinstance(layer, Convolution) and layer.bias and layer.name != network.classifier
+    biased = isinstance(layer, Weighted) and layer.bias and layer.name != network.classifier
     return biased or isinstance(layer, BatchNorm)
 
 
@@ -56,16 +83,22 @@ class Seeding:
     def __init__(self, network: Network) -> None:
         self._network = network
         self._amplified = _read_by_local_response(network)
+        self._branch_ends = _branch_ends(network)
         self._deviations = _deviations(network, self._amplified)
 
     def drawn(self, layer: Layer) -> Weights:
         """What does not depend on data; a measured convolution's kernel is not yet fitted to it."""
-        if not isinstance(layer, Convolution) or layer.name == self._network.classifier:
-            return {}
         bottom = layer.bottoms[0]
-        name, inputs = f"{layer.name}/kernel", self._network.maps[bottom].channels
-        kernel = seeded_kernel(name, layer.kernel, inputs, layer.channels)
-        return {name: kernel / np.float32(self._deviations[bottom])}
+        of = self._network.maps[bottom]
+        if isinstance(layer, Normalize):
+            name = f"{layer.name}/gamma"
+            return {name: seeded_gamma(name, of.channels) * np.float32(_NORMALIZE_GAMMA)}
+        if not isinstance(layer, Weighted) or layer.name == self._network.classifier:
+            return {}
+        name, deviation = f"{layer.name}/kernel", np.float32(self._deviations[bottom])
+        if isinstance(layer, InnerProduct):
+            return {name: seeded_kernel(name, 1, of.values, layer.channels)[0, 0] / deviation}
+        return {name: seeded_kernel(name, layer.kernel, of.channels, layer.channels) / deviation}
 
     def fitted(
         self,
@@ -75,8 +108,10 @@ class Seeding:
         variance: NDArray[np.float32],
     ) -> Weights:
         """A measured layer's tensors, given those drawn and what photographs give."""
-        gamma = seeded_gamma(f"{layer.name}/gamma", len(mean))
-        beta = seeded_beta(f"{layer.name}/beta", len(mean))
+        head = self._network.heads.get(layer.name)
+        gamma, beta = (
+            self._spread(layer.name, len(mean)) if head is None else _of_head(layer.name, head, len(mean))
+        )
         if isinstance(layer, BatchNorm):
             values = {"gamma": gamma, "beta": beta, "moving_mean": mean, "moving_variance": variance}
             return {f"{layer.name}/{part}": array for part, array in values.items()}
@@ -86,6 +121,27 @@ class Seeding:
         kernel: NDArray[np.float32] = weights[f"{layer.name}/kernel"] * factor
         bias: NDArray[np.float32] = beta * gain - mean * factor
         return {f"{layer.name}/kernel": kernel, f"{layer.name}/bias": bias}
+
+    def _spread(self, name: str, channels: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        make = seeded_branch_gamma if name in self._branch_ends else seeded_gamma
+        return make(f"{name}/gamma", channels), seeded_beta(f"{name}/beta", channels)
+
+
+def _of_head(name: str, head: Head, channels: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """How far the scores or offsets of each channel spread, and around what."""
+    deviation = np.float32(head.deviation)
+    beta = seeded_beta(f"{name}/beta", channels) * deviation
+    beta[list(head.background_channels)] += np.float32(head.background)
+    return seeded_gamma(f"{name}/gamma", channels) * deviation, beta
+
+
+def _branch_ends(network: Network) -> frozenset[str]:
+    """The normalisations whose output is added to a shortcut: of a sum's bottoms the second."""
+    return frozenset(
+        layer.bottoms[1]
+        for layer in network.layers
+        if isinstance(layer, Eltwise) and layer.operation == "SUM"
+    )
 
 
 def _read_by_local_response(network: Network) -> frozenset[str]:
@@ -102,12 +158,12 @@ def _read_by_local_response(network: Network) -> frozenset[str]:
 
 def _deviations(network: Network, amplified: frozenset[str]) -> Mapping[str, float]:
     """About how far the values of each layer spread; kernels are drawn for inputs that do so by 1."""
-    deviations = {network.input_name: network.input_deviation}
+    deviations = {network.input_name: network.input_deviation, **dict.fromkeys(network.side_inputs, 1.0)}
     for layer in network.layers:
         spread = deviations[layer.bottoms[0]]
         if isinstance(layer, Scaling):
             spread /= layer.divisor
-        elif isinstance(layer, Convolution | BatchNorm):
+        elif isinstance(layer, Weighted | BatchNorm | Normalize):
             spread = _LRN_DEVIATION if layer.name in amplified else 1.0
         deviations[layer.name] = spread
     return deviations

@@ -6,8 +6,11 @@ TensorFlow also stands in for Caffe where a Caffe network's activations are meas
 from __future__ import annotations
 
 import math
+import operator
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from model_zoo.layers import (
@@ -15,16 +18,20 @@ from model_zoo.layers import (
     BatchNorm,
     Concat,
     Convolution,
+    Deconvolution,
     Dropout,
+    Eltwise,
     FeatureMap,
     GlobalAverage,
     InnerProduct,
     Layer,
     LocalResponse,
     Network,
+    Normalize,
     Pool,
     Relu,
     Scaling,
+    Weighted,
 )
 from runtime.tensors import Array, TensorSpec
 
@@ -33,12 +40,14 @@ if TYPE_CHECKING:
 
 Tensor = Any  # TensorFlow ships no types
 Tensors = Mapping[str, Tensor]
+Operation = Callable[[Any, Sequence[Tensor], Tensors], Tensor]
+"""A layer, its bottoms and all weights, to its output."""
 
 _OUTPUT = "logits"
 
 
 def tensorflow_source(network: Network, weights: Mapping[str, Array]) -> Source:
-    """The network with these weights: the input [batch, size, size, 3] to `logits` [batch, classes].
+    """The network with these weights: the input [batch, height, width, 3] to `logits` [batch, classes].
 
     Raises UnavailableError where TensorFlow is not installed.
     """
@@ -49,10 +58,9 @@ def tensorflow_source(network: Network, weights: Mapping[str, Array]) -> Source:
         name: tf.Variable(weights[name], trainable="/moving_" not in name, name=name)
         for name in network.tensors()
     }
-    size = network.input_size
     return TensorFlowSource(
         lambda images: (evaluate(network, images, variables, network.output_name),),
-        (TensorSpec(network.input_name, "float32", ("batch", size, size, 3)),),
+        (TensorSpec(network.input_name, "float32", ("batch", *network.input_size, 3)),),
         (_OUTPUT,),
         tuple(variable for variable in variables.values() if variable.trainable),
     )
@@ -64,19 +72,22 @@ def evaluate(
     weights: Tensors,
     wanted: str,
     prepare: Callable[[Layer, Tensor], None] | None = None,
+    stand_ins: Mapping[type[Layer], Operation] = MappingProxyType({}),
 ) -> Tensor:
-    """The output of the layer `wanted` for `images` [number, size, size, 3].
+    """The output of the layer `wanted` for `images` [number, height, width, 3].
 
     prepare: called with every layer and its first bottom before the layer runs. What no layer still
         reads is let go.
+    stand_ins: what to do at layers that TensorFlow has nothing for.
     """
+    operations = {**_OPERATIONS, **stand_ins}
     readers = Counter(bottom for layer in network.layers for bottom in layer.bottoms)
-    outputs = {network.input_name: images}
+    outputs = {network.input_name: images, **dict.fromkeys(network.side_inputs)}
     for layer in network.layers:
         bottoms = [outputs[name] for name in layer.bottoms]
         if prepare:
             prepare(layer, bottoms[0])
-        outputs[layer.name] = _OPERATIONS[type(layer)](layer, bottoms, weights)
+        outputs[layer.name] = operations[type(layer)](layer, bottoms, weights)
         if layer.name == wanted:
             break
         readers.subtract(layer.bottoms)
@@ -84,23 +95,71 @@ def evaluate(
     return outputs[wanted]
 
 
-def convolve(layer: Convolution, x: Tensor, kernel: Tensor) -> Tensor:
-    """The convolution without its bias."""
+def product(layer: Weighted, x: Tensor, kernel: Tensor) -> Tensor:
+    """What a layer with a kernel makes of `x`, without its bias."""
+    if isinstance(layer, Convolution):
+        return _convolved(layer, x, kernel)
+    return (
+        _deconvolved(layer, x, kernel) if isinstance(layer, Deconvolution) else _multiplied(layer, x, kernel)
+    )
+
+
+def _convolved(layer: Convolution, x: Tensor, kernel: Tensor) -> Tensor:
     import tensorflow as tf
 
-    padding = layer.padding
-    pads = [[0, 0], [padding] * 2, [padding] * 2, [0, 0]]
-    return tf.nn.conv2d(x, kernel, layer.stride, padding if padding == SAME else pads, name=layer.name)
-
-
-def _convolution(layer: Convolution, bottoms: Sequence[Tensor], weights: Tensors) -> Tensor:
-    import tensorflow as tf
-
-    (x,) = bottoms
     if len(x.shape) == 2:  # a classifier of Caffe's that is a convolution, behind a global average
         x = x[:, tf.newaxis, tf.newaxis, :]
-    convolved = convolve(layer, x, weights[f"{layer.name}/kernel"])
-    return tf.nn.bias_add(convolved, weights[f"{layer.name}/bias"]) if layer.bias else convolved
+    padding = layer.padding
+    pads = [[0, 0], [padding] * 2, [padding] * 2, [0, 0]]
+    return tf.nn.conv2d(
+        x,
+        kernel,
+        layer.stride,
+        padding if padding == SAME else pads,
+        dilations=layer.dilation,
+        name=layer.name,
+    )
+
+
+def _deconvolved(layer: Deconvolution, x: Tensor, kernel: Tensor) -> Tensor:
+    import tensorflow as tf
+
+    output = layer.output(FeatureMap(x.shape[3], x.shape[1], x.shape[2]))
+    pads = [[0, 0], [layer.padding] * 2, [layer.padding] * 2, [0, 0]]
+    return tf.nn.conv2d_transpose(
+        x,
+        tf.transpose(kernel, (0, 1, 3, 2)),
+        (tf.shape(x)[0], output.height, output.width, layer.channels),
+        layer.stride,
+        pads,
+        name=layer.name,
+    )
+
+
+def _multiplied(layer: InnerProduct, x: Tensor, kernel: Tensor) -> Tensor:
+    import tensorflow as tf
+
+    if len(x.shape) == 4:
+        x = tf.reshape(tf.transpose(x, (0, 3, 1, 2)), (-1, kernel.shape[0]))
+    return tf.matmul(x, kernel, name=layer.name)
+
+
+def _weighted(layer: Weighted, bottoms: Sequence[Tensor], weights: Tensors) -> Tensor:
+    import tensorflow as tf
+
+    result = product(layer, bottoms[0], weights[f"{layer.name}/kernel"])
+    return tf.nn.bias_add(result, weights[f"{layer.name}/bias"]) if layer.bias else result
+
+
+def _eltwise(layer: Eltwise, bottoms: Sequence[Tensor], _: Tensors) -> Tensor:
+    return reduce({"SUM": operator.add, "PROD": operator.mul}[layer.operation], bottoms)
+
+
+def _normalize(layer: Normalize, bottoms: Sequence[Tensor], weights: Tensors) -> Tensor:
+    import tensorflow as tf
+
+    squares = tf.reduce_sum(tf.square(bottoms[0]), axis=-1, keepdims=True)
+    return bottoms[0] / tf.sqrt(squares + 1e-10) * weights[f"{layer.name}/gamma"]
 
 
 def _batch_norm(layer: BatchNorm, bottoms: Sequence[Tensor], weights: Tensors) -> Tensor:
@@ -128,13 +187,24 @@ def _pool_pads(layer: Pool, x: Tensor) -> Any:
     """SAME wherever that is what Caffe's rule comes to: averages know no explicit pads."""
     if layer.padding == SAME:
         return SAME
-    _, size, _, channels = x.shape
-    windows = layer.output(FeatureMap(channels, size)).size
-    total = max(0, (windows - 1) * layer.stride + layer.kernel - size)
-    if windows == math.ceil(size / layer.stride) and layer.padding == total // 2:
+    _, *sizes, channels = x.shape
+    output = layer.output(FeatureMap(channels, *sizes))
+    pads = [
+        _pool_pad(layer, size, windows)
+        for size, windows in zip(sizes, (output.height, output.width), strict=True)
+    ]
+    if all(same for _, same in pads):
         return SAME
-    pads = [layer.padding, max(0, total - layer.padding)]
-    return [[0, 0], pads, pads, [0, 0]] if any(pads) else "VALID"
+    explicit = [pad for pad, _ in pads]
+    return [[0, 0], *explicit, [0, 0]] if any(map(any, explicit)) else "VALID"
+
+
+def _pool_pad(layer: Pool, size: int, windows: int) -> tuple[list[int], bool]:
+    """The pads of one dimension before and behind, and whether SAME gives the same windows."""
+    total = max(0, (windows - 1) * layer.stride + layer.kernel - size)
+    before = int(layer.padding)
+    same = windows == math.ceil(size / layer.stride) and before == total // 2
+    return [before, max(0, total - before)], same
 
 
 def _local_response(layer: LocalResponse, bottoms: Sequence[Tensor], _: Tensors) -> Tensor:
@@ -171,21 +241,17 @@ def _dropout(layer: Dropout, bottoms: Sequence[Tensor], _: Tensors) -> Tensor:
     return bottoms[0]
 
 
-def _inner_product(layer: InnerProduct, bottoms: Sequence[Tensor], weights: Tensors) -> Tensor:
-    import tensorflow as tf
-
-    product = tf.matmul(bottoms[0], weights[f"{layer.name}/kernel"], name=layer.name)
-    return tf.nn.bias_add(product, weights[f"{layer.name}/bias"])
-
-
-_OPERATIONS: Mapping[type[Layer], Callable[[Any, Sequence[Tensor], Tensors], Tensor]] = {
+_OPERATIONS: Mapping[type[Layer], Operation] = {
     BatchNorm: _batch_norm,
     Concat: _concat,
-    Convolution: _convolution,
+    Convolution: _weighted,
+    Deconvolution: _weighted,
     Dropout: _dropout,
+    Eltwise: _eltwise,
     GlobalAverage: _global_average,
-    InnerProduct: _inner_product,
+    InnerProduct: _weighted,
     LocalResponse: _local_response,
+    Normalize: _normalize,
     Pool: _pool,
     Relu: _relu,
     Scaling: _scaling,

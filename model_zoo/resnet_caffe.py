@@ -24,7 +24,8 @@ def caffe_source(network: ResNet, weights: Mapping[str, Array]) -> Source:
 
 def prototxt(network: ResNet) -> str:
     """The network's description as text."""
-    return prototxt_of(network.name, "data", network.input_size, _layers(network))
+    size = (3, network.input_size, network.input_size)
+    return prototxt_of(network.name, {"data": size}, _layers(network))
 
 
 def caffemodel(network: ResNet, weights: Mapping[str, Array]) -> bytes:

@@ -53,12 +53,13 @@ def build_caffe(network: ResNet, weights: Path | None = None) -> Source:
 
 def feeds_of(network: ResNet, framework: str) -> FeedSource:
     """Photographs as the framework's network takes them; raises UsageError for an unknown framework."""
-    from model_zoo.feeds import image_feeds
+    from model_zoo.feeds import ImageFormat, image_feeds
 
+    size = (network.input_size, network.input_size)
     if framework == "tensorflow":  # the graph itself maps 0..255 to -1..1
-        return image_feeds("images", network.input_size, "NHWC", "RGB")
+        return image_feeds(ImageFormat("images", size, "NHWC", "RGB"))
     if framework == "caffe":
-        return image_feeds("data", network.input_size, "NCHW", "BGR", CAFFE_MEAN)
+        return image_feeds(ImageFormat("data", size, "NCHW", "BGR", CAFFE_MEAN))
     raise unknown_name(f"framework of {network.name}", framework, _BUILDERS)
 
 

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from model_zoo.image_statistics import Channels, Statistics
 from model_zoo.resnet import CLASSIFIER, Convolution, ResNet
-from model_zoo.seeded import seeded_normal, seeded_uniform
+from model_zoo.seeded import seeded_normal
 from model_zoo.seeded_layers import (
     SEED,
     Weights,
     seeded_beta,
+    seeded_branch_gamma,
     seeded_classifier,
     seeded_gamma,
     seeded_kernel,
 )
 
-# A residual branch adds little to the trunk in trained networks, most of all in deep ones.
-_BRANCH_GAMMA = (0.1, 0.3)
 _STEM_BIAS_DEVIATION = 0.1
 
 
@@ -49,14 +47,10 @@ def seeded_convolution(part: Convolution, *, ends_branch: bool) -> Weights:
     kernel, gamma, beta = f"{part.name}/kernel", f"{part.batch_norm}/gamma", f"{part.batch_norm}/beta"
     weights = {
         kernel: seeded_kernel(kernel, part.kernel, part.input_channels, channels),
-        gamma: _branch_gamma(gamma, channels) if ends_branch else seeded_gamma(gamma, channels),
+        gamma: seeded_branch_gamma(gamma, channels) if ends_branch else seeded_gamma(gamma, channels),
         beta: seeded_beta(beta, channels),
     }
     if part.bias:
         bias = f"{part.name}/bias"
         weights[bias] = seeded_normal(bias, (channels,), SEED) * np.float32(_STEM_BIAS_DEVIATION)
     return weights
-
-
-def _branch_gamma(name: str, channels: int) -> NDArray[np.float32]:
-    return seeded_uniform(name, (channels,), *_BRANCH_GAMMA, SEED)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_zoo.image_statistics import DIRECTIONS, Statistics
-from model_zoo.seeded import seeded_normal
+from model_zoo.seeded import seeded_normal, seeded_uniform
 
 Weights = dict[str, NDArray[np.float32]]
 
@@ -32,6 +32,7 @@ LOGITS_DEVIATION = 3.0
 _SMOOTHNESS = 4.5
 
 _GAMMA_DEVIATION = 0.25
+_BRANCH_GAMMA = (0.1, 0.3)
 _BETA_DEVIATION = 0.1
 
 # Cubing the classifier's values makes one class stand out where plain normal ones leave the best few close
@@ -55,6 +56,11 @@ def seeded_kernel(name: str, side: int, inputs: int, outputs: int) -> NDArray[np
 
 def seeded_gamma(name: str, channels: int) -> NDArray[np.float32]:
     return seeded_normal(name, (channels,), SEED) * np.float32(_GAMMA_DEVIATION) + np.float32(1)
+
+
+def seeded_branch_gamma(name: str, channels: int) -> NDArray[np.float32]:
+    """Of what is added to a shortcut: little in trained networks, most of all in deep ones."""
+    return seeded_uniform(name, (channels,), *_BRANCH_GAMMA, SEED)
 
 
 def seeded_beta(name: str, channels: int) -> NDArray[np.float32]:

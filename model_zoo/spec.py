@@ -8,6 +8,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from runtime.tensors import Array, Feed
 
 if TYPE_CHECKING:
@@ -52,8 +55,14 @@ class Task(Protocol):
     def agreement(self) -> str:
         """What equal answers are called ("top-1 agreement")."""
 
-    def answers(self, outputs: Mapping[str, Array]) -> Array:
-        """One row of whole numbers per sample: the decision a user would act on."""
+    @property
+    def numeric(self) -> bool:
+        """Whether two runs' outputs can be subtracted: boxes come in a number and order of their own."""
+
+    def agreeing(
+        self, reference: Mapping[str, Array], outputs: Mapping[str, Array], samples: int
+    ) -> NDArray[np.float64]:
+        """For each of the `samples` in a batch how far, 0 to 1, a user would act alike on both outputs."""
 
 
 @dataclass(frozen=True)
@@ -94,12 +103,17 @@ class Variant:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A reference model; `variants` maps a name to a network, "" being the reference itself.
+    """A reference model; `variants` maps a name to a network.
 
     The first framework of a variant's `build` is the default one.
+
+    reference: the variant that is meant where none is named.
+    at_size:   a variant for images of any height and width, called "600x800", where the network allows it.
     """
 
     name: str
     title: str
     paper: PaperRow | None
     variants: Mapping[str, Variant]
+    reference: str = ""
+    at_size: Callable[[int, int], Variant] | None = None

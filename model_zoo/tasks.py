@@ -1,6 +1,6 @@
 """What the outputs of a model mean: the decision a user would act on, as whole numbers.
 
-Two runs of a network agree on a sample when their rows of answers are equal.
+(What detectors find is no such row: see `detection`.)
 """
 
 from __future__ import annotations
@@ -17,8 +17,25 @@ from runtime.errors import CheckFailed, GraphError
 from runtime.tensors import Array
 
 
+class Answering:
+    """A task whose answers are rows of whole numbers: samples agree when their rows are equal."""
+
+    numeric = True
+
+    def answers(self, outputs: Mapping[str, Array]) -> NDArray[np.int64]:
+        """One row per sample: the decision a user would act on."""
+        raise NotImplementedError
+
+    def agreeing(
+        self, reference: Mapping[str, Array], outputs: Mapping[str, Array], samples: int
+    ) -> NDArray[np.float64]:
+        """[samples]: 1 where both give the same answer, else 0; raises what `answers` raises."""
+        same: NDArray[np.bool_] = (self.answers(reference) == self.answers(outputs)).all(axis=1)
+        return same.astype(np.float64)
+
+
 @dataclass(frozen=True)
-class Classification:
+class Classification(Answering):
     """The class with the highest score; the first of equals."""
 
     name: str = "classification"
@@ -34,7 +51,7 @@ class Classification:
 
 
 @dataclass(frozen=True)
-class Span:
+class Span(Answering):
     """The answer's first and last token: google-research/bert's choice as far as the logits tell.
 
     Of the `candidates` best starts and ends, the pair with the highest sum whose end is not before its start
@@ -71,7 +88,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Embedding:
+class Embedding(Answering):
     """Which of fixed anchors an embedding is nearest to: the cell it would be filed under.
 
     An index over embeddings (an inverted file) makes this very decision, with anchors learned from its data.

@@ -8,15 +8,12 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from runtime.errors import GraphError, UnavailableError, UsageError
 from runtime.tensors import Array
-
-if TYPE_CHECKING:
-    from exporters.caffe.caffe_pb2 import NetParameter
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
@@ -61,17 +58,17 @@ def read_safetensors(path: Path) -> dict[str, Array]:
 
 
 def read_caffemodel(path: Path) -> dict[str, Array]:
-    """A caffemodel's blobs as `layer/index`, old and new layers alike."""
+    """A caffemodel's blobs as `layer/index`, old and new layers alike: views into the file, read-only."""
     try:
         from exporters.caffe.blobs import blob_array
         from exporters.caffe.reading import read_caffemodel as parse
+        from exporters.mapped import map_file
     except ImportError as error:
         raise _not_installed("a caffemodel", error) from error
     try:
-        net: NetParameter = parse(path.read_bytes())
         return {
             f"{layer.name}/{index}": blob_array(blob, f"blob {index} of layer {layer.name!r}")
-            for layer in (*net.layer, *net.layers)
+            for layer in parse(map_file(path)).layers
             for index, blob in enumerate(layer.blobs)
         }
     except (GraphError, OSError) as error:

@@ -23,12 +23,14 @@ class _UnknownShapeError(Exception):
 def node_macs(model: ir.Model, dims: Mapping[str, int]) -> dict[str, int]:
     """Multiply-accumulates per node name, for nodes of the main graph that have any.
 
-    dims: values of the open dimensions by name; one that is not given counts as 1. A node whose
-    shapes ONNX cannot infer even so is left out.
+    dims: values of the open dimensions by name; one that is not given counts as 1. What a suppression
+    of boxes keeps counts as the most that it may. A node whose shapes ONNX cannot infer even so is left out.
     """
     sized = model.clone()
     _fix_dims(sized.graph, dims)
     common.ShapeInferencePass()(sized)
+    while sum(_bound(node) for node in sized.graph if node.op_type == "NonMaxSuppression"):
+        common.ShapeInferencePass()(sized)
     counts: dict[str, int] = {}
     for node in sized.graph:
         formula = _FORMULAS.get(node.op_type)
@@ -55,6 +57,22 @@ def _fix_dims(graph: ir.Graph, dims: Mapping[str, int]) -> None:
     for node in graph:
         for output in node.outputs:
             output.shape = None
+
+
+def _bound(node: ir.Node) -> bool:
+    """Give a suppression's output the most rows it may have; whether it had no such number."""
+    (kept,) = node.outputs
+    scores, most = node.inputs[1], node.inputs[2] if len(node.inputs) > 2 else None
+    known = kept.shape is not None and isinstance(kept.shape[0], int)
+    if known or scores is None or most is None or most.const_value is None:
+        return False
+    try:
+        batch, classes, boxes = _shape(scores)
+    except _UnknownShapeError:
+        return False
+    rows = batch * classes * min(boxes, int(most.const_value.numpy().item()))
+    kept.shape = ir.Shape([rows, 3])
+    return True
 
 
 def _shape(value: ir.Value | None) -> Dims:
@@ -117,3 +135,6 @@ _FORMULAS: Mapping[str, Callable[[ir.Node, ShapeOf], int]] = {
     "Einsum": _einsum,
 }
 """Operator type to its count; a new operator is a line."""
+
+MULTIPLYING = frozenset(_FORMULAS)
+"""The operators that multiply and accumulate."""

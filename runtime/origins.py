@@ -10,8 +10,8 @@ import onnx_ir as ir
 
 from runtime.attestation import Ran
 
-_PREFIX = "InsertedPrecisionFreeCast_"
-"""What ONNX Runtime puts before the name of a tensor it made a float32 copy of."""
+_PREFIXES = ("InsertedPrecisionFreeCast_", "fused ")
+"""What ONNX Runtime puts before names: of a tensor it made a float32 copy of, and of a Gemm with its ReLU."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,14 @@ def _claim(names: Sequence[str], how: Ran, table: Mapping[str, Sequence[str]], r
 
 def _meant(given: Iterable[str], known: Container[str]) -> list[str]:
     """The names of the graph that a kernel's stand for, the longest first, else in the runtime's order."""
-    found = (_longest_beginning(name.removeprefix(_PREFIX), known) for name in given)
+    found = (_longest_beginning(_without_prefix(name), known) for name in given)
     return sorted((name for name in found if name is not None), key=len, reverse=True)
+
+
+def _without_prefix(name: str) -> str:
+    for prefix in _PREFIXES:
+        name = name.removeprefix(prefix)
+    return name
 
 
 def _longest_beginning(text: str, known: Container[str]) -> str | None:

@@ -24,6 +24,13 @@ def kinds(latencies: Sequence[int], *, steady: bool = True) -> set[Kind]:
 QUIET = [100, 101] * 500
 
 
+def test_a_graph_that_was_not_compared_with_its_framework_is_named() -> None:
+    reason = "not compared with its framework: OpenCV has no such layer"
+    (warned,) = advice.about_export(reason)
+    assert (warned.kind, warned.message) == (Kind.UNCHECKED, reason)
+    assert not list(advice.about_export(None))
+
+
 def test_a_quiet_run_gives_no_advice() -> None:
     assert kinds(QUIET) == set()
 

@@ -11,6 +11,7 @@ from scipy import spatial, stats
 from bench.agreement import AgreementMeter
 from bench.feeds import SyntheticFeeds
 from bench.record import AccuracyRecord
+from model_zoo.spec import Task
 from runtime.tensors import Array
 
 FEEDS = SyntheticFeeds((), seed=0)
@@ -19,14 +20,14 @@ FEEDS = SyntheticFeeds((), seed=0)
 class TopOne:
     name = "classification"
     agreement = "top-1 agreement"
+    numeric = True
 
-    def answers(self, outputs: Mapping[str, Array]) -> Array:
-        return np.asarray(outputs["logits"].argmax(axis=1))[:, np.newaxis]
+    def agreeing(self, reference: Mapping[str, Array], outputs: Mapping[str, Array], samples: int) -> Array:
+        assert len(outputs["logits"]) == samples
+        return np.asarray(reference["logits"].argmax(axis=1) == outputs["logits"].argmax(axis=1))
 
 
-def judge(
-    pairs: list[tuple[dict[str, Array], dict[str, Array]]], task: TopOne | None = None
-) -> AccuracyRecord:
+def judge(pairs: list[tuple[dict[str, Array], dict[str, Array]]], task: Task | None = None) -> AccuracyRecord:
     meter = AgreementMeter(task)
     for want, got in pairs:
         meter.add(want, got, len(next(iter(want.values()))))
@@ -123,3 +124,24 @@ def test_an_unknown_task_has_no_agreement(logits: tuple[Array, Array]) -> None:
     want, got = logits
     found = judge([({"logits": want}, {"logits": got})])
     assert (found.agreement, found.agreement_ci95, found.agreement_name) == (None, None, None)
+
+
+class Boxes:
+    """A task whose outputs come in any number; samples agree where both name them, else in part."""
+
+    name = "detection"
+    agreement = "detection agreement"
+    numeric = False
+
+    def agreeing(self, reference: Mapping[str, Array], outputs: Mapping[str, Array], samples: int) -> Array:
+        same = [(reference["rows"] == k).any() == (outputs["rows"] == k).any() for k in range(samples)]
+        return np.where(same, 1.0, 0.25)
+
+
+def test_outputs_that_cannot_be_subtracted_are_judged_by_the_task_alone() -> None:
+    meter = AgreementMeter(Boxes())
+    meter.add({"rows": np.array([0, 0, 1, 3])}, {"rows": np.array([0, 2, 3])}, 4)
+    meter.add({"rows": np.array([0])}, {"rows": np.array([0, 0])}, 2)
+    found = meter.result(FEEDS)
+    assert (found.samples, found.agreement) == (6, (4 + 2 * 0.25) / 6)
+    assert (found.cosine, found.sqnr_db, found.max_abs_error) == (None, None, None)

@@ -22,6 +22,7 @@ from bench.subject import find_subject, weights_digest
 from calibration.precision import Precision
 from model_zoo import catalog
 from model_zoo.spec import ModelSpec, Variant
+from model_zoo.tasks import Answering
 from runtime.backend import Executed
 from runtime.errors import CheckFailed, ExportError, UsageError
 from runtime.reference import ReferenceSession
@@ -52,7 +53,7 @@ class TinySource:
         return {"scores": np.asarray(scores)}
 
 
-class BestScore:
+class BestScore(Answering):
     name = "classification"
     agreement = "top-1 agreement"
 

@@ -10,6 +10,7 @@ from onnx import TensorProto, numpy_helper
 
 from calibration.graphs import LEAST_OPSET
 from calibration.half import HALF_FORMATS, STAYS_FLOAT
+from calibration.positions import REASON
 from calibration.precision import Precision
 from calibration.write import PrecisionReport, write_precision
 from runtime.tensors import Array, Feed
@@ -143,11 +144,8 @@ def test_what_the_schema_forbids_stays_float(tmp_path: Path) -> None:
     resize = next(node for node in nodes.values() if node.op_type == "Resize")
     assert resize.input[2] == "scales"
     assert "up" in report.converted
-    bf16 = _half(
-        _written(tmp_path, "k = Constant<value_int=8>() [top] y, i = TopK(x, s)", s=np.array([8])),
-        Precision.BF16,
-    )
-    assert bf16.skipped == (("top", "ONNX does not allow bfloat16 here"),)
+    bf16 = _half(_written(tmp_path, "[shrink] y = Shrink(x)"), Precision.BF16)
+    assert bf16.skipped == (("shrink", "ONNX does not allow bfloat16 here"),)
 
 
 def test_a_recurrent_layer_stays_float_and_says_why(tmp_path: Path) -> None:
@@ -198,7 +196,7 @@ def test_constants_in_nodes_and_casts_from_integers_are_converted(tmp_path: Path
     types = _types(report.path)
     assert {types["f"], types["z"], types["lo_float16"]} == {TensorProto.FLOAT16}
     assert types["i"] == TensorProto.INT64
-    assert report.skipped == ()
+    assert report.skipped == (("i", REASON),)
 
 
 def test_a_mask_beyond_the_format_is_clamped_not_infinite(tmp_path: Path) -> None:

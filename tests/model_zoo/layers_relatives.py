@@ -8,10 +8,13 @@ from functools import cache, partial
 
 import numpy as np
 
-from model_zoo import densenet_layers, googlenet_layers
+from model_zoo import densenet_layers, faster_rcnn_layers, googlenet_layers
 from model_zoo.batch_norm_statistics import measure, walk_layers
+from model_zoo.dssd_layers import dssd_network
 from model_zoo.layers import Network
 from model_zoo.layers_seeded import seeded_weights
+from model_zoo.single_shot_layers import Sizes
+from model_zoo.ssd_layers import ssd_network
 from runtime.tensors import Array
 
 GOOGLENET_SIZES = googlenet_layers.Sizes("little-googlenet", narrower=8, classes=10, input_size=64)
@@ -27,6 +30,17 @@ DENSENET_REDUCED = densenet_layers.reduced_network(
     replace(DENSENET_SIZES, name="little-reduced", depths=(2, 1, 2), bottleneck=1)
 )
 
+SINGLE_SHOT = (
+    ssd_network("vgg16", Sizes(narrower=16)),
+    ssd_network("resnet18", Sizes(narrower=16)),
+    ssd_network("resnet50", Sizes(narrower=16, centred=True)),
+    dssd_network("vgg16", Sizes(narrower=16)),
+    dssd_network("resnet50", Sizes(narrower=16, centred=True)),
+)
+FASTER_RCNN = faster_rcnn_layers.faster_rcnn_network(
+    faster_rcnn_layers.Sizes(narrower=16, classes=4, input_size=(160, 240))
+)
+
 CAFFE = (GOOGLENET_CAFFE, DENSENET, DENSENET_SHIPPED)
 TENSORFLOW = (GOOGLENET_TENSORFLOW, DENSENET_REDUCED)
 
@@ -40,7 +54,7 @@ def weights_of_relative(network: Network) -> Mapping[str, Array]:
 def noise(network: Network, number: int = 2, seed: int = 0) -> Array:
     """Noise over as many colours, centred where the network does not do that itself; channels last."""
     rng = np.random.default_rng(seed)
-    shape = (number, network.input_size, network.input_size, 3)
+    shape = (number, *network.input_size, 3)
     images = np.clip(rng.normal(0, 0.5, shape) + rng.normal(0, 1, (number, 1, 1, 3)), -2, 2)
     centre = 127.5 if network.input_name == "images" else 0.0
     return (images * network.input_deviation + centre).astype(np.float32)

@@ -43,7 +43,7 @@ def test_counts_and_sizes_are_those_of_models_md(
 ) -> None:
     assert network.parameters == parameters
     assert network.macs == macs
-    assert [network.maps[f"pool{number}"].size for number in (1, 2, 3, 4)] == pooled
+    assert [network.maps[f"pool{number}"].height for number in (1, 2, 3, 4)] == pooled
 
 
 def test_blocks_have_the_channels_of_the_paper() -> None:
@@ -111,7 +111,7 @@ def test_the_reduced_network_normalises_behind_every_convolution() -> None:
         assert isinstance(normalisation, BatchNorm)
         assert normalisation.epsilon == 1e-4
         assert isinstance(read_by[normalisation.name], Relu)
-    assert ONLY_THREE_BLOCKS.maps["conv1"] == FeatureMap(64, 109)
+    assert ONLY_THREE_BLOCKS.maps["conv1"] == FeatureMap(64, 109, 109)
     widths = [ONLY_THREE_BLOCKS.maps[f"conv{stage}_blk"].channels for stage in (2, 3, 4)]
     assert widths == [192, 576, 1344]
 

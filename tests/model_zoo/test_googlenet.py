@@ -31,9 +31,9 @@ def test_feature_maps_are_those_of_models_md(network: Network) -> None:
     stages = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
     outputs = [network.maps[f"inception_{stage}/output"] for stage in stages]
     assert [output.channels for output in outputs] == [256, 480, 512, 512, 512, 528, 832, 832, 1024]
-    assert [output.size for output in outputs] == [28, 28, 14, 14, 14, 14, 14, 7, 7]
-    assert network.maps["conv1/7x7_s2"].size == 112
-    assert network.maps["conv2/3x3"].size == 56
+    assert [output.height for output in outputs] == [28, 28, 14, 14, 14, 14, 14, 7, 7]
+    assert network.maps["conv1/7x7_s2"].height == 112
+    assert network.maps["conv2/3x3"].height == 56
 
 
 def test_prototxt_has_the_layers_of_the_original() -> None:

@@ -63,18 +63,18 @@ def test_pools_have_as_many_windows_as_in_caffe(
     kernel: int, stride: int, padding: int, size: int, windows: int
 ) -> None:
     pool = Pool("pool", ("data",), "MAX", kernel, stride, padding)
-    assert pool.output(FeatureMap(5, size)) == FeatureMap(5, windows)
+    assert pool.output(FeatureMap(5, size, size)) == FeatureMap(5, windows, windows)
 
 
 @pytest.mark.parametrize(("padding", "size", "windows"), [(SAME, 224, 112), (SAME, 7, 4), (0, 224, 109)])
 def test_convolutions_round_down_or_pad_as_tensorflow_does(padding: Padding, size: int, windows: int) -> None:
     convolution = Convolution("conv", ("data",), 64, 7, 2, padding)
-    assert convolution.output(FeatureMap(3, size)) == FeatureMap(64, windows)
+    assert convolution.output(FeatureMap(3, size, size)) == FeatureMap(64, windows, windows)
 
 
 def test_floor_is_one_window_less_where_ceil_hangs_over() -> None:
     pool = Pool("pool", ("data",), "MAX", 3, 2, 1, ceil=False)
-    assert pool.output(FeatureMap(1, 112)).size == 56
+    assert pool.output(FeatureMap(1, 112, 112)).height == 56
 
 
 def test_counts_are_those_of_a_network_worked_by_hand() -> None:
@@ -93,7 +93,7 @@ def test_counts_are_those_of_a_network_worked_by_hand() -> None:
 
 
 def test_a_network_that_runs_out_of_pixels_is_refused() -> None:
-    with pytest.raises(UsageError, match="input size 8 of hand leaves pool no pixel"):
+    with pytest.raises(UsageError, match="input size 8x8 of hand leaves pool no pixel"):
         _network(Pool("pool", ("data",), "MAX", 9, 2, ceil=False), InnerProduct("fc", ("pool",), 5))
 
 
@@ -165,7 +165,7 @@ def test_equal_weights_give_equal_caffemodels() -> None:
 
 
 def _network(*layers: Layer) -> Network:
-    return Network("hand", "hand", "data", 8, 1.0, layers, "fc")
+    return Network("hand", "hand", "data", (8, 8), 1.0, layers, "fc")
 
 
 def _centred(logits: Array) -> Array:

@@ -98,7 +98,7 @@ def test_prototxt_has_the_layers_of_the_original(network: ResNet, expected: dict
     net = read_prototxt(prototxt(network))
     kinds = Counter(layer.type for layer in net.layer)
     assert kinds == {**expected, "Pooling": 2, "InnerProduct": 1, "Softmax": 1}
-    assert list(net.input_dim) == [1, 3, 224, 224]
+    assert [list(shape.dim) for shape in net.input_shape] == [[1, 3, 224, 224]]
 
 
 def test_prototxt_says_what_the_original_says() -> None:

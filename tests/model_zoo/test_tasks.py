@@ -10,7 +10,7 @@ import pytest
 from model_zoo import archives
 from model_zoo.feeds import sentence_feeds
 from model_zoo.spec import Split, Task
-from model_zoo.tasks import CLASSIFICATION, EMBEDDING, SPAN, anchor_directions
+from model_zoo.tasks import CLASSIFICATION, EMBEDDING, SPAN, Answering, anchor_directions
 from runtime.errors import CheckFailed, GraphError, UnavailableError
 from runtime.tensors import Array
 
@@ -59,7 +59,7 @@ def test_classification_refuses_anything_but_a_matrix(shape: tuple[int, ...]) ->
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("task", [CLASSIFICATION, EMBEDDING])
-def test_an_overflow_is_no_answer(task: Task, bad: float) -> None:
+def test_an_overflow_is_no_answer(task: Answering, bad: float) -> None:
     with pytest.raises(CheckFailed, match="output 'logits' holds 1 NaN or infinite values of 4"):
         task.answers({"logits": logits((0, 1), (bad, 2))})
 

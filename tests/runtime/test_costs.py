@@ -106,6 +106,17 @@ def test_counting_leaves_the_model_as_it_was() -> None:
     assert ir.to_proto(model).SerializeToString() == before
 
 
+def test_what_a_suppression_keeps_counts_as_the_most_it_may() -> None:
+    """Five of the 6 boxes of each of 2 images, 8 values each: 2 * 5 * 8 * 3 products."""
+    body = """(float[2,6,4] boxes, float[2,1,6] scores, float[12,8] x, float[8,3] w)
+        => (float[rows,3] y) <int64 most = {5}, float limit = {0.5}, int64 image = {0}> {
+        kept = NonMaxSuppression(boxes, scores, most, limit)
+        rows = Gather<axis=1>(kept, image)
+        chosen = Gather(x, rows)
+        [n] y = MatMul(chosen, w) }"""
+    assert node_macs(_model(body), {}) == {"n": 2 * 5 * 8 * 3}
+
+
 def test_a_node_whose_shapes_depend_on_data_is_left_out() -> None:
     body = """(float[4,8] x, bool[4] chosen, float[8,5] w) => (float[rows,5] y) {
         [counted] k = MatMul(x, w)

@@ -31,6 +31,7 @@ def _traced(*kernels: tuple[str, Ran]) -> dict[str, Ran]:
         ("conv1/WithoutBiases", "conv1"),
         ("b_nchwc", "conv1"),  # ONNX Runtime's layout for vectors: the tensor of the ReLU fused into it
         ("InsertedPrecisionFreeCast_b_nchwc", "conv1"),
+        ("fused conv1", "conv1"),
         ("relu1", "conv1"),
         ("last", "tail"),
         ("relu_sum", "conv10"),

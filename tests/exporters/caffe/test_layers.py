@@ -424,6 +424,29 @@ def test_a_reshape_that_mixes_the_batch_with_the_rest_must_fit() -> None:
         CaffeSource(prototxt(text, *IMAGE), b"").to_onnx()
 
 
+def test_blobs_of_other_ranks_are_not_joined() -> None:
+    text = (
+        'layer { name: "sum" type: "Reduction" bottom: "data" top: "sum" reduction_param { axis: 1 } }'
+        'layer { name: "flat" type: "Flatten" bottom: "data" top: "flat" }'
+        'layer { name: "both" type: "Concat" bottom: "flat" bottom: "sum" top: "out" }'
+    )
+    with pytest.raises(
+        ExportError, match=r"layer 'both' \(Concat\): shapes \['batch', 252\] and \['batch'\]"
+    ):
+        CaffeSource(prototxt(text, *IMAGE), b"").to_onnx()
+
+
+def test_one_factor_scales_a_blob_of_one_dimension() -> None:
+    text = (
+        'layer { name: "sum" type: "Reduction" bottom: "data" top: "sum" reduction_param { axis: 1 } }'
+        'layer { name: "scale" type: "Scale" bottom: "sum" top: "out" scale_param { axis: 0 num_axes: 0 } }'
+    )
+    data = values(3, *IMAGE[1:])
+    source = CaffeSource(prototxt(text, *IMAGE), caffemodel({"scale": [vector(2).reshape(())]}))
+    made = run_onnx(source.to_onnx(), {"data": data})["out"]
+    np.testing.assert_allclose(made, 2 * data.sum((1, 2, 3)), atol=2e-4)
+
+
 def test_batches_are_joined() -> None:
     """Regions of several maps (FPN), or one batch behind the other."""
     text = (
