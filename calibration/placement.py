@@ -68,6 +68,8 @@ PLACEMENTS: Mapping[str, Placement] = {
     "MatMul": Placement(activations=(0, 1), weight=Weight(_outputs_last, required=False)),
     # A residual sum between convolutions; a transformer's, which a LayerNorm reads, stays float.
     "Add": Placement(activations=(0, 1), carries=True),
+    # The product of encoder and decoder in DSSD; without it the convolutions before it would answer in float.
+    "Mul": Placement(activations=(0, 1), carries=True),
     "AveragePool": _AVERAGES,
     "GlobalAveragePool": _AVERAGES,
     "ReduceMean": _AVERAGES,

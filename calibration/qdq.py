@@ -59,7 +59,7 @@ class _Quantiser:
     def __init__(self, graph: ir.Graph) -> None:
         self._graph = graph
         self._names = Names(graph)
-        self._zero_points: dict[tuple[int, ...], ir.Value] = {}
+        self._zero_points: dict[tuple[tuple[int, ...], int], ir.Value] = {}
         self._weights: dict[tuple[ir.Value, int], ir.Value] = {}
 
     def quantise_activation(self, value: ir.Value, scale: float, uses: Iterable[tuple[ir.Node, int]]) -> None:
@@ -93,17 +93,22 @@ class _Quantiser:
         inputs = [
             self._constant(f"{weight.name}_quantized", steps),
             self._constant(f"{weight.name}_scale", scales),
-            self._zero_point(scales.shape),
+            self._zero_point(scales.shape, axis),
         ]
         restore = self._node("DequantizeLinear", str(weight.name), inputs, {"axis": axis})
         add_node(self._graph, restore, after=weight)
         return restore.outputs[0]
 
-    def _zero_point(self, shape: tuple[int, ...]) -> ir.Value:
-        if shape not in self._zero_points:
+    def _zero_point(self, shape: tuple[int, ...], axis: int = 0) -> ir.Value:
+        """One for all tensors with as many channels on the same axis.
+
+        NOTE: of a Conv and a ConvTranspose that share theirs OpenVINO 2026.4.1 runs both in float32, where
+        the input's shape is fixed: it cannot take the ConvTranspose as integers.
+        """
+        if (shape, axis) not in self._zero_points:
             name = "_".join(map(str, ("int8_zero_point", *shape)))
-            self._zero_points[shape] = self._constant(name, np.zeros(shape, np.int8))
-        return self._zero_points[shape]
+            self._zero_points[shape, axis] = self._constant(name, np.zeros(shape, np.int8))
+        return self._zero_points[shape, axis]
 
     def _constant(self, name: str, array: Array) -> ir.Value:
         return add_initializer(self._graph, ir.tensor(array, name=self._names.new(name)))

@@ -113,3 +113,13 @@ def test_operators_of_other_domains_are_left_alone() -> None:
     x = ir.Value(name="x", type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape([1, 4]))
     node = ir.node("MatMul", [x, x], domain="custom", name="n")
     assert plan_int8(ir.Graph([x], node.outputs, nodes=[node], opset_imports={"": 22})).readers == ()
+
+
+def test_a_product_of_two_maps_is_int8_where_a_convolution_reads_it(tmp_path: Path) -> None:
+    """DSSD's decoder. A product with a constant, and one that is read in float, are not."""
+    body = """[left] a = Conv(x, v) [right] b = Conv(x, w) [product] p = Mul(a, b) [rectify] r = Relu(p)
+        [behind] c = Conv(r, u) [scaled] d = Mul(c, half) [square] y = Mul(d, d)"""
+    shapes = {"v": (4, 4, 1, 1), "w": (4, 4, 1, 1), "u": (4, 4, 1, 1), "half": (1,)}
+    plan = _plan(_written(tmp_path, body, shapes))
+    assert [reader.node.name for reader in plan.readers] == ["left", "right", "product", "behind"]
+    assert set(plan.sources) == {"x", "a", "b", "r"}

@@ -215,3 +215,25 @@ def test_a_graph_without_anything_to_quantise_is_refused(tmp_path: Path) -> None
             graph, Precision.INT8, tmp_path / "out.onnx", Ranges({}, "min-max", 1, graph_digest(graph))
         )
     assert list(tmp_path.iterdir()) == [graph]
+
+
+def test_openvino_runs_convolutions_beside_a_transposed_one_as_integers(tmp_path: Path) -> None:
+    """They had one zero point in common, and OpenVINO ran all of them in float32."""
+    from runtime.backend import Boundary, SessionOptions
+    from runtime.openvino import OpenVINOBackend
+
+    body = """[first] a = Conv<pads=[1,1,1,1]>(x, v) b = Relu(a)
+        [up] c = ConvTranspose<strides=[2,2]>(b, w, k) [last] d = Conv<pads=[1,1,1,1]>(c, u) y = Relu(d)"""
+    text = tiny.graph_text("(float[batch,32,8,8] x) => (float[batch,64,16,16] y)", body)
+    shapes = {"v": (64, 32, 3, 3), "w": (64, 64, 2, 2), "k": (64,), "u": (64, 64, 3, 3)}
+    graph = tiny.write(tmp_path / "g.onnx", text, shapes)
+    feeds = [{"x": np.random.default_rng(0).standard_normal((1, 32, 8, 8)).astype(np.float32)}]
+    backend = OpenVINOBackend()
+    if reason := backend.unavailable():
+        pytest.skip(reason)
+    with backend.open(_int8(graph, feeds).path, "cpu", SessionOptions()) as session:
+        session.bind(feeds[0], Boundary.DEVICE).run()
+        shares = session.executed().macs_by_type
+    transposed = 8 * 8 * 64 * 64 * 4  # is taken as integers or not, from processor to processor
+    convolutions = 8 * 8 * 64 * 32 * 9 + 16 * 16 * 64 * 64 * 9
+    assert shares["int8"] > 0.999 * convolutions / (convolutions + transposed)
