@@ -69,7 +69,7 @@ def _layers(artefacts: Artefacts, display: Display) -> LayersFacts:
         source = _caffe_source(artefacts)
         feeds = feeds_of(artefacts.subject, source.inputs, display)
         with told_as_export_error():
-            found = compare_blobs(source, next(feeds.batches(1, Split.EVALUATION)))
+            found = compare_blobs(source, next(feeds.batches(1, Split.EVALUATION)), display)
     tolerance = RELATIVE_TOLERANCE["float32"]
     makers = {top: layer for layer in source.network.layers for top in layer.tops}
     first = first_difference(found, tolerance)

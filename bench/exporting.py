@@ -61,6 +61,12 @@ class Unanswered:
     def warnings(self) -> tuple[str, ...]:
         return self._source.warnings
 
+    @property
+    def lists(self) -> tuple[tuple[str, ...], ...]:
+        from exporters.source import Listing
+
+        return self._source.lists if isinstance(self._source, Listing) else ()
+
     def to_onnx(self) -> ir.Model:
         return self._source.to_onnx()
 
@@ -72,6 +78,12 @@ class Unanswered:
         except UnavailableError as error:
             self.reason = told_unless_allowed(error, allowed=self._allowed)
             return {}
+
+    def release(self) -> None:
+        from exporters.source import Releasing
+
+        if isinstance(self._source, Releasing):
+            self._source.release()
 
 
 def told_unless_allowed(error: UnavailableError, *, allowed: bool) -> str:

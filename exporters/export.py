@@ -11,10 +11,13 @@ from pathlib import Path
 
 import onnx
 import onnx_ir as ir
+from google.protobuf.message import DecodeError
 
 from exporters.parity import Parity, check_parity
 from exporters.passes import optimise
+from exporters.skeleton import skeleton_of
 from exporters.source import Source
+from exporters.wire import WireError
 from exporters.writing import write_file
 from runtime.errors import ExportError
 from runtime.files import replacing_file
@@ -26,6 +29,8 @@ LARGEST_FILE = (1 << 31) - (1 << 24)
 nodes need some of it."""
 
 _STAGES = 4
+
+_INVALID = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError)
 
 
 @dataclass(frozen=True)
@@ -81,11 +86,15 @@ def write(model: ir.Model, path: Path, largest_file: int) -> None:
 def check_file(path: Path) -> None:
     """ONNX's own checker with strict shape inference; raises ExportError with what it says.
 
-    By path, so that the weights are never copied into this process's Python objects.
+    It sees the weights as data outside of its file, since it would copy them; a file of its own must lie
+    beside `path` for that.
     """
     try:
-        onnx.checker.check_model(str(path), full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".onnx") as file:
+            file.write(skeleton_of(path))
+            file.flush()
+            onnx.checker.check_model(file.name, full_check=True)
+    except (*_INVALID, WireError, DecodeError) as error:
         raise ExportError(
             f"the exported graph is not valid ONNX: {' '.join(str(error).split())[:300]};"
             " this is a defect of the exporter or of the graph it was given"

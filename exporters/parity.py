@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from exporters.rows import MOST_MOVED, MOST_UNMATCHED, compare_rows
-from exporters.source import Source
+from exporters.rows import MOST_MOVED, MOST_UNMATCHED, compare_rows, rows_of_lists
+from exporters.source import Listing, Releasing, Source
 from runtime.errors import CheckFailed
 from runtime.graphs import load, output_specs
 from runtime.progress import Progress, silent
@@ -29,6 +30,9 @@ yet constants are often computed in float32 first.
 """
 
 _NOISE = 0.03
+
+_TOGETHER = 4
+"""Feeds whose answers are kept at a time; an export has three."""
 
 RANDOM_BATCH = 2
 """Samples of the random feed: more than one, to see that the open dimension is open."""
@@ -85,17 +89,26 @@ def check_parity(source: Source, graph: Path, feeds: Iterable[Feed], progress: P
     """Run source and graph on `feeds`, and on a batch of two: of seeded samples, or like the first feed.
 
     Raises CheckFailed, naming output, error and tolerance, where they differ by more than rounding.
+
+    The source answers first and is let go of before the graph is opened: not both need memory at once.
     """
-    run = open_graph(graph)
-    rows = _row_axes(source.inputs, run.shapes)
+    lists = source.lists if isinstance(source, Listing) else ()
     worst: dict[str, OutputParity] = {}
     count = 0
-    for feed in progress(_with_a_batch(source.inputs, feeds), "comparing with the source"):
-        expected, got = source.run(feed), run(feed)
-        for name, reference in expected.items():
-            found = _compare(name, reference, got.get(name), rows.get(name))
-            worst[name] = found.worse(worst.get(name, found))
-        count += 1
+    remaining = _with_a_batch(source.inputs, feeds)
+    while together := tuple(islice(remaining, _TOGETHER)):
+        answers = [source.run(feed) for feed in progress(together, "asking the source", len(together))]
+        if isinstance(source, Releasing):
+            source.release()
+        run = open_graph(graph)
+        rows = _row_axes(source.inputs, run.shapes)
+        pairs = zip(together, answers, strict=True)
+        for feed, expected in progress(pairs, "comparing with the source", len(together)):
+            got = run(feed)
+            for found in _compare_outputs(expected, got, rows, lists):
+                worst[found.name] = found.worse(worst.get(found.name, found))
+        del run  # before the source is asked again
+        count += len(together)
     return Parity(tuple(worst.values()), count)
 
 
@@ -128,7 +141,10 @@ def _with_noise(array: Array) -> Array:
 
 
 def open_graph(graph: Path) -> OpenGraph:
-    """ONNX Runtime on the CPU, or ONNX's own evaluator where it is not installed."""
+    """ONNX Runtime on the CPU, or ONNX's own evaluator where it is not installed.
+
+    The graph runs as the file says it: to rewrite it first takes time and memory, and can hide what is wrong.
+    """
     try:
         import onnxruntime
     except ImportError:
@@ -138,7 +154,9 @@ def open_graph(graph: Path) -> OpenGraph:
         names = evaluator.output_names
         shapes = {spec.name: spec.shape for spec in output_specs(load(graph))}
         return OpenGraph(lambda feed: dict(zip(names, evaluator.run(None, dict(feed)), strict=True)), shapes)
-    session = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
     shapes = {output.name: tuple(output.shape) for output in session.get_outputs()}
     outputs = list(shapes)
     return OpenGraph(lambda feed: dict(zip(outputs, session.run(outputs, dict(feed)), strict=True)), shapes)
@@ -155,17 +173,32 @@ def _row_axes(inputs: Iterable[TensorSpec], outputs: Mapping[str, tuple[int | st
     }
 
 
+def _compare_outputs(
+    expected: Mapping[str, Array],
+    got: Mapping[str, Array],
+    row_axes: Mapping[str, int],
+    lists: Sequence[Sequence[str]],
+) -> Iterator[OutputParity]:
+    """Lists by their rows: a box that is suppressed in one answer alone moves all that stand behind it."""
+    listed = {name: names for names in lists for name in names}
+    for name, reference in expected.items():
+        if name in listed:
+            _of_form(name, reference, got.get(name))
+        else:
+            yield _compare(name, reference, got.get(name), row_axes.get(name))
+    for names in lists:
+        if expected:
+            rows = [rows_of_lists(*(answer[name] for name in names)) for answer in (expected, got)]
+            found = _compare_rows(", ".join(names), *rows)
+            yield from (replace(found, name=name) for name in names)
+
+
 def _compare(name: str, reference: Array, got: Array | None, row_axis: int | None) -> OutputParity:
     if got is not None and row_axis is not None and got.dtype == reference.dtype:
         got_rows, reference_rows = _rows(got, row_axis), _rows(reference, row_axis)
         if got.ndim == reference.ndim and got_rows.shape[1] == reference_rows.shape[1]:
             return _compare_rows(name, reference_rows, got_rows)
-    if got is None or got.shape != reference.shape or got.dtype != reference.dtype:
-        found = "nothing" if got is None else f"{got.dtype}{list(got.shape)}"
-        raise CheckFailed(
-            f"parity: output {name!r} of the exported graph is {found}, the source gives"
-            f" {reference.dtype}{list(reference.shape)}; the export is wrong"
-        )
+    got = _of_form(name, reference, got)
     absolute, scale = _largest_difference(reference, got), _largest(reference)
     relative = absolute / scale if scale else absolute
     tolerance = _tolerance(reference)
@@ -175,6 +208,17 @@ def _compare(name: str, reference: Array, got: Array | None, row_axis: int | Non
             f" {relative:.3g} of the largest value; {tolerance:.3g} is allowed for {reference.dtype}"
         )
     return OutputParity(name, absolute, relative)
+
+
+def _of_form(name: str, reference: Array, got: Array | None) -> Array:
+    """`got`, if it has the reference's shape and type; raises CheckFailed."""
+    if got is None or got.shape != reference.shape or got.dtype != reference.dtype:
+        found = "nothing" if got is None else f"{got.dtype}{list(got.shape)}"
+        raise CheckFailed(
+            f"parity: output {name!r} of the exported graph is {found}, the source gives"
+            f" {reference.dtype}{list(reference.shape)}; the export is wrong"
+        )
+    return got
 
 
 def _compare_rows(name: str, reference: Array, got: Array) -> OutputParity:

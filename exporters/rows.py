@@ -47,6 +47,19 @@ class RowParity:
         return self.unmatched <= MOST_UNMATCHED * self.rows and self.moved <= MOST_MOVED * self.rows
 
 
+def rows_of_lists(scores: Array, *parts: Array) -> Array:
+    """Of lists [..., rows] the rows with a score above 0: the list's number, the score, what `parts` say.
+
+    Each of `parts` is [..., rows, width].
+    """
+    flat = scores.reshape(-1, scores.shape[-1])
+    number, row = np.nonzero(flat > 0)
+    wide = [part.reshape(*flat.shape, -1)[number, row] for part in parts]
+    return np.concatenate([number[:, np.newaxis], flat[number, row][:, np.newaxis], *wide], axis=1).astype(
+        scores.dtype
+    )
+
+
 def compare_rows(reference: Array, got: Array, tolerance: float) -> RowParity:
     """Pair rows of [n, width] with rows of [m, width] whose columns differ relatively by `tolerance` or less.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from runtime.tensors import Array, Feed, TensorSpec
 
@@ -45,3 +45,20 @@ class Source(Protocol):
 
         Raises UnavailableError where the framework (or what stands in for it) is not installed.
         """
+
+
+@runtime_checkable
+class Releasing(Protocol):
+    """A source whose framework has a copy of the model to run: that can be let go of once it has answered."""
+
+    def release(self) -> None:
+        """Let go of what `run` made to answer; `run` makes it again."""
+
+
+@runtime_checkable
+class Listing(Protocol):
+    """A source with outputs that are lists of a fixed length: the best first, and zeros behind them."""
+
+    @property
+    def lists(self) -> tuple[tuple[str, ...], ...]:
+        """The outputs of each list: scores [..., rows], then what else a row has, each [..., rows, width]."""

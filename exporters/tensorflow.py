@@ -45,13 +45,15 @@ def import_tensorflow() -> ModuleType:
 class TensorFlowSource:
     """A function of tensors, in the order of `inputs`, that returns a tuple in that of `output_names`.
 
-    Named dimensions of `inputs` stay open. `variables` are the learned ones, for `parameters`.
+    Named dimensions of `inputs` stay open. `variables` are the learned ones, for `parameters`; `lists` are
+    outputs to be compared as rows (exporters.source.Listing).
     """
 
     function: Callable[..., Sequence[Any]]
     inputs: tuple[TensorSpec, ...]
     output_names: tuple[str, ...]
     variables: tuple[Any, ...] = ()
+    lists: tuple[tuple[str, ...], ...] = ()
 
     @classmethod
     def from_saved_model(cls, path: Path, signature: str = "serving_default") -> TensorFlowSource:

@@ -21,8 +21,9 @@ import onnx
 import onnx_ir as ir
 
 from exporters.passes.order import sort
+from exporters.tensorflow_lstm import write_lstms
 from exporters.tensorflow_names import name_as_in_tensorflow
-from exporters.tensorflow_operators import replace_operators
+from exporters.tensorflow_operators import HANDLERS, replace_operators
 from runtime.errors import ExportError
 from runtime.tensors import Array
 
@@ -82,8 +83,9 @@ def to_onnx(graph: WeightlessGraph, inputs: Mapping[str, str], outputs: Mapping[
     with _captured_log() as log:
         proto = _tf2onnx_proto(graph.graph_def, feeds, outputs, {**inputs, **outputs})
     model = ir.from_proto(proto)
-    _refuse_leftovers(model, log)
     named = _restore_weights(model, graph)
+    write_lstms(model)
+    _refuse_leftovers(model, log)
     sort(model)
     name_as_in_tensorflow(model, named)
     return model
@@ -161,6 +163,7 @@ def _tf2onnx_proto(
                 tf_graph,
                 continue_on_error=True,
                 opset=TF2ONNX_OPSET,
+                custom_op_handlers={operator: (handle, []) for operator, handle in HANDLERS.items()},
                 input_names=list(feeds),
                 output_names=list(outputs),
                 tensors_to_rename=dict(names),
@@ -176,6 +179,8 @@ def _captured_log() -> Iterator[list[str]]:
 
     class _Keep(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
+            if record.exc_info and record.exc_info[1]:  # says more than what tf2onnx makes of it
+                messages.append(str(record.exc_info[1]))
             messages.append(record.getMessage())
 
     logger, keep = logging.getLogger("tf2onnx"), _Keep(logging.ERROR)

@@ -1,4 +1,7 @@
-"""TensorFlow operators said with others, where tf2onnx 1.17 lacks one or makes something worse of it."""
+"""TensorFlow operators said with others, where tf2onnx 1.17 lacks one or makes something worse of it.
+
+Some become other operators of TensorFlow before tf2onnx sees them; those of HANDLERS become ONNX at once.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+
+from exporters.tensorflow_suppression import combined_suppression
 
 
 def replace_operators(graph_def: Any) -> None:
@@ -46,3 +51,8 @@ def _add(graph_def: Any, node: Any, operator: str, suffix: str) -> Any:
 
 
 _REPLACEMENTS: Mapping[str, Callable[[Any, Any], None]] = {"Rsqrt": _rsqrt, "Erfc": _erfc}
+
+HANDLERS: Mapping[str, Callable[[Any, Any, str, Any], None]] = {
+    "CombinedNonMaxSuppression": combined_suppression
+}
+"""Operator to a function that replaces a node of it: tf2onnx' graph, the node, its name, and nothing."""

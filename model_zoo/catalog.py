@@ -19,6 +19,18 @@ _DIGESTED_PACKAGES = ("exporters", "model_zoo")
 _DIGESTED_SUFFIXES = frozenset({".npz", ".proto", ".py"})
 
 
+def _cpn() -> ModelSpec:
+    from model_zoo import cpn
+
+    return cpn.SPEC
+
+
+def _crnn() -> ModelSpec:
+    from model_zoo import crnn
+
+    return crnn.SPEC
+
+
 def _densenet121() -> ModelSpec:
     from model_zoo import densenet121
 
@@ -55,6 +67,12 @@ def _resnet101() -> ModelSpec:
     return resnet101.SPEC
 
 
+def _seglink() -> ModelSpec:
+    from model_zoo import seglink
+
+    return seglink.SPEC
+
+
 def _ssd() -> ModelSpec:
     from model_zoo import ssd
 
@@ -76,12 +94,15 @@ def _bert_base() -> ModelSpec:
 MODELS: dict[str, Callable[[], ModelSpec]] = {
     "bert": _bert,
     "bert-base": _bert_base,
+    "cpn": _cpn,
+    "crnn": _crnn,
     "densenet121": _densenet121,
     "dssd": _dssd,
     "faster-rcnn": _faster_rcnn,
     "googlenet": _googlenet,
     "resnet101": _resnet101,
     "resnet50": _resnet50,
+    "seglink": _seglink,
     "ssd": _ssd,
 }
 """Model name to a function that imports its module; nothing heavy is loaded before a network is built."""

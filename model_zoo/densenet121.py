@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from model_zoo.densenet_layers import (
+    AIMATRIX,
     INPUT_SCALE,
-    REDUCED,
     Sizes,
-    reduced_network,
+    aimatrix_network,
     shipped_network,
     standard_network,
+    tensorflow_network,
 )
 from model_zoo.layers_model import InFramework, variant_of
 from model_zoo.spec import ModelSpec, PaperRow
 
 CAFFE_MEAN = (103.94, 116.78, 123.68)
 """Blue, green, red (MODELS.md 5.1)."""
+
+TENSORFLOW_MEAN = (123.68, 116.78, 103.94)
+"""Red, green, blue."""
 
 SPEC = ModelSpec(
     "densenet121",
@@ -24,17 +28,20 @@ SPEC = ModelSpec(
         "": variant_of(
             "densenet121",
             "DenseNet-121, 224x224, 1000 classes",
-            {"caffe": InFramework(standard_network(Sizes()), CAFFE_MEAN, INPUT_SCALE)},
+            {
+                "caffe": InFramework(standard_network(Sizes()), CAFFE_MEAN, INPUT_SCALE),
+                "tensorflow": InFramework(tensorflow_network(Sizes()), TENSORFLOW_MEAN, INPUT_SCALE),
+            },
         ),
         "as-shipped": variant_of(
             "densenet121",
             "DenseNet-121 as AI Matrix ships it: pools round up (57x57 after pool1), softmax at the end",
             {"caffe": InFramework(shipped_network(Sizes()), CAFFE_MEAN, INPUT_SCALE)},
         ),
-        "reduced": variant_of(
+        "aimatrix": variant_of(
             "densenet121",
             "AI Matrix' TensorFlow network, very probably the paper's: three blocks, narrow 1x1 convolutions",
-            {"tensorflow": InFramework(reduced_network(REDUCED))},
+            {"tensorflow": InFramework(aimatrix_network(AIMATRIX))},
         ),
     },
 )

@@ -22,6 +22,7 @@ from model_zoo.layers import (
     Relu,
     Scaling,
     Softmax,
+    in_rgb,
 )
 
 
@@ -44,13 +45,13 @@ class Sizes:
     input_size: int = 224
 
 
-REDUCED = Sizes("densenet121-reduced", depths=(6, 12, 24), bottleneck=1)
+AIMATRIX = Sizes("densenet121-aimatrix", depths=(6, 12, 24), bottleneck=1)
 """AI Matrix' TensorFlow network: no fourth block, and narrow 1x1 convolutions."""
 
 INPUT_SCALE = 0.017
 """What Caffe's network wants its centred pixels multiplied by; its deviation is then about 1."""
 
-_REDUCED_EPSILON = 1e-4
+_AIMATRIX_EPSILON = 1e-4
 
 
 def standard_network(sizes: Sizes) -> Network:
@@ -67,7 +68,17 @@ def shipped_network(sizes: Sizes) -> Network:
     return _caffe_network(f"{sizes.name}-as-shipped", sizes, layers)
 
 
-def reduced_network(sizes: Sizes) -> Network:
+def tensorflow_network(sizes: Sizes) -> Network:
+    """The authors' network in TensorFlow: `images` RGB minus a mean, times INPUT_SCALE, to `logits`.
+
+    The weights are those of the standard network, but for the order of colours.
+    """
+    *layers, last = _caffe_layers(sizes, ceil=False)
+    classifier = InnerProduct(last.name, last.bottoms, sizes.classes)
+    return in_rgb(_caffe_network(sizes.name, sizes, (*layers, classifier)))
+
+
+def aimatrix_network(sizes: Sizes) -> Network:
     """AI Matrix' TensorFlow network: `images` RGB 0..255, to `logits`."""
     return Network(
         sizes.name,
@@ -75,7 +86,7 @@ def reduced_network(sizes: Sizes) -> Network:
         "images",
         (sizes.input_size, sizes.input_size),
         PIXEL_DEVIATION,
-        tuple(_reduced_layers(sizes)),
+        tuple(_aimatrix_layers(sizes)),
         "classifier",
     )
 
@@ -122,42 +133,42 @@ def _normalised(name: str, bottom: str, relu: str, epsilon: float = 1e-5) -> Ite
     yield Relu(relu, (f"{name}/bn",))
 
 
-def _reduced_layers(sizes: Sizes) -> Iterator[Layer]:
+def _aimatrix_layers(sizes: Sizes) -> Iterator[Layer]:
     """Every convolution has a normalisation behind it, also where the next layer begins with one."""
     yield Scaling("scaled", ("images",), 127.5, -1.0)
-    yield from _reduced_convolution("conv1", "scaled", sizes.stem, 7, 2)
+    yield from _aimatrix_convolution("conv1", "scaled", sizes.stem, 7, 2)
     yield Pool("pool1", ("conv1/relu",), "AVE", 2, 2, ceil=False)
     bottom, width = "pool1", 0
     for stage, depth in enumerate(sizes.depths, start=2):
         for index in range(1, depth + 1):
-            yield from _reduced_dense_layer(sizes, f"{stage}_{index}", bottom)
+            yield from _aimatrix_dense_layer(sizes, f"{stage}_{index}", bottom)
             bottom = f"concat_{stage}_{index}"
         width += depth * sizes.growth
-        yield from _reduced_normalised(f"conv{stage}_blk/pre", bottom)
-        yield from _reduced_convolution(f"conv{stage}_blk", f"conv{stage}_blk/pre/relu", width, 1)
+        yield from _aimatrix_normalised(f"conv{stage}_blk/pre", bottom)
+        yield from _aimatrix_convolution(f"conv{stage}_blk", f"conv{stage}_blk/pre/relu", width, 1)
         bottom = f"pool{stage}"
         yield Pool(bottom, (f"conv{stage}_blk/relu",), "AVE", 2, 2, ceil=False)
-    yield from _reduced_normalised("tail", bottom)
+    yield from _aimatrix_normalised("tail", bottom)
     yield GlobalAverage("features", ("tail/relu",))
     yield InnerProduct("classifier", ("features",), sizes.classes)
 
 
-def _reduced_dense_layer(sizes: Sizes, name: str, bottom: str) -> Iterator[Layer]:
+def _aimatrix_dense_layer(sizes: Sizes, name: str, bottom: str) -> Iterator[Layer]:
     narrow, wide = f"conv{name}/x1", f"conv{name}/x2"
-    yield from _reduced_normalised(f"{narrow}/pre", bottom)
-    yield from _reduced_convolution(narrow, f"{narrow}/pre/relu", sizes.bottleneck * sizes.growth, 1)
-    yield from _reduced_normalised(f"{wide}/pre", f"{narrow}/relu")
-    yield from _reduced_convolution(wide, f"{wide}/pre/relu", sizes.growth, 3)
+    yield from _aimatrix_normalised(f"{narrow}/pre", bottom)
+    yield from _aimatrix_convolution(narrow, f"{narrow}/pre/relu", sizes.bottleneck * sizes.growth, 1)
+    yield from _aimatrix_normalised(f"{wide}/pre", f"{narrow}/relu")
+    yield from _aimatrix_convolution(wide, f"{wide}/pre/relu", sizes.growth, 3)
     yield Concat(f"concat_{name}", (bottom, f"{wide}/relu"))
 
 
-def _reduced_convolution(
+def _aimatrix_convolution(
     name: str, bottom: str, channels: int, kernel: int, stride: int = 1
 ) -> Iterator[Layer]:
     padding = 0 if stride > 1 else kernel // 2  # the first is VALID, the others SAME
     yield Convolution(name, (bottom,), channels, kernel, stride, padding, bias=False)
-    yield from _reduced_normalised(name, name)
+    yield from _aimatrix_normalised(name, name)
 
 
-def _reduced_normalised(name: str, bottom: str) -> Iterator[Layer]:
-    return _normalised(name, bottom, f"{name}/relu", _REDUCED_EPSILON)
+def _aimatrix_normalised(name: str, bottom: str) -> Iterator[Layer]:
+    return _normalised(name, bottom, f"{name}/relu", _AIMATRIX_EPSILON)

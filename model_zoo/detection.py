@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from model_zoo.detection_layers import LISTS
 from runtime.errors import CheckFailed, GraphError
 from runtime.tensors import Array
 
@@ -72,20 +73,29 @@ class Detection:
 
 
 def single_shot(outputs: Mapping[str, Array], samples: int) -> Sequence[Found]:
-    """From Caffe's DetectionOutput, [1, 1, rows, 7] of image, label, score and corners.
+    """From Caffe's DetectionOutput, [1, 1, rows, 7] of image, label, score and corners, or lists by class.
 
-    A row of label -1 says that nothing was found.
+    A row of label -1 says that nothing was found, and so does a score of 0 in TensorFlow's lists.
     """
+    if outputs.keys() == set(LISTS):
+        return list(_listed(*(_finite(name, outputs[name]) for name in LISTS)))
     ((name, rows),) = outputs.items() if len(outputs) == 1 else (("", np.empty(0)),)
     if rows.ndim != 4 or rows.shape[-1] != _ROW:
         raise GraphError(
-            f"detection wants one output [1, 1, rows, {_ROW}], the graph gives"
+            f"detection wants one output [1, 1, rows, {_ROW}], or {' and '.join(LISTS)}; the graph gives"
             f" { ({name: list(array.shape) for name, array in outputs.items()}) }"
         )
     rows = _finite(name, rows).reshape(-1, _ROW)
     rows = rows[rows[:, 1] >= 0]
     found = Found(rows[:, 1].astype(np.int64), rows[:, 2], rows[:, 3:])
     return [found.at(rows[:, 0] == image) for image in range(samples)]
+
+
+def _listed(scores: Array, boxes: Array) -> Iterator[Found]:
+    """From scores [images, classes, rows], the background left out, and corners y, x, y, x [.., 4]."""
+    for of_classes, corners in zip(scores, boxes, strict=True):
+        label, row = np.nonzero(of_classes > 0)
+        yield Found(label + 1, of_classes[label, row], corners[label, row][:, [1, 0, 3, 2]])
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,9 @@ from model_zoo.layers import FeatureMap, Head, Layer
 KEPT = 200
 """Boxes of an image that a single-shot detector answers with at most (MODELS.md 6.2)."""
 
+LISTS = ("scores", "boxes")
+"""What a detector in TensorFlow gives: lists by class, in the order of the tensors (MODELS.md 6.3)."""
+
 REGIONS = 300
 """Regions of an image that Faster R-CNN looks at, at most (MODELS.md 10)."""
 
@@ -80,6 +83,21 @@ class Detections(Layer):
 
 
 @dataclass(frozen=True)
+class ListedDetections(Detections):
+    """The same, but of each class the best KEPT, whatever the others have (TensorFlow's SSD)."""
+
+    def output(self, *bottoms: FeatureMap) -> FeatureMap:
+        return FeatureMap(1 + _CORNERS, 1, 1, regions=(self.classes - 1) * KEPT)
+
+
+@dataclass(frozen=True)
+class Part(Layer):
+    """One of the tensors that its bottom gives."""
+
+    index: int
+
+
+@dataclass(frozen=True)
 class Proposals(Layer):
     """Objectness and offsets of ANCHORS boxes a cell, and `im_info`, to regions (py-faster-rcnn's layer).
 
@@ -107,10 +125,16 @@ class RegionPool(Layer):
         return replace(features, height=self.size, width=self.size, regions=regions.regions)
 
 
-def detections(name: str, sources: tuple[Source, ...], classes: int, image: str) -> Detections:
+def detections(
+    name: str,
+    sources: tuple[Source, ...],
+    classes: int,
+    image: str,
+    kind: type[Detections] = Detections,
+) -> Detections:
     """The layer over `sources`, with its bottoms in order."""
     bottoms = [part for source in sources for part in (source.features, source.offsets, source.scores)]
-    return Detections(name, (*bottoms, image), sources, classes)
+    return kind(name, (*bottoms, image), sources, classes)
 
 
 def single_shot_heads(layer: Detections) -> Iterator[tuple[str, Head]]:

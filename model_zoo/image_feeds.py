@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -44,7 +45,9 @@ class ImageFormat:
     info: str = ""
 
 
-def image_feeds(image_format: ImageFormat) -> LazyFeeds:
+def image_feeds(
+    image_format: ImageFormat, images: Callable[[Progress], ImageSet] = photograph_set
+) -> LazyFeeds:
     """Photographs as float32 [batch, height, width, 3] or [batch, 3, ...] (seeded images without them).
 
     (ai-matrix's TensorRT demo for Caffe resizes to 256x256 without keeping the aspect, MODELS.md §3; the
@@ -52,7 +55,7 @@ def image_feeds(image_format: ImageFormat) -> LazyFeeds:
     seen, the stream goes on with seeded parts and mirror images of them.
     """
     return LazyFeeds(
-        find=lambda progress: _samples(photograph_set(progress), image_format),
+        find=lambda progress: _samples(images(progress), image_format),
         over=lambda folder: image_folder_feeds(folder, image_format),
     )
 

@@ -23,6 +23,9 @@ from runtime.errors import UsageError
 PIXEL_DEVIATION = 64.0
 """About that of pixels of 0..255 in a photograph."""
 
+RGB_IMAGES = "images"
+"""What TensorFlow's networks call their input."""
+
 SAME: Final = "SAME"
 Padding = int | Literal["SAME"]
 """Pixels on every side, or TensorFlow's rule: ceil(size / stride) outputs, an odd pixel at the far end."""
@@ -208,7 +211,12 @@ class Eltwise(Layer):
 
 @dataclass(frozen=True)
 class Normalize(Layer):
-    """x / sqrt(sum of squares over the channels + 1e-10), times a learned gamma for each channel (SSD)."""
+    """x / sqrt(sum of squares over the channels + 1e-10), times a learned gamma for each channel (SSD).
+
+    clamped: TensorFlow's way: the sum, or 1e-12 where it is less.
+    """
+
+    clamped: bool = False
 
     def tensors(self, of: FeatureMap) -> Mapping[str, Shape]:
         return {f"{self.name}/gamma": (of.channels,)}
@@ -239,6 +247,17 @@ class InnerProduct(Layer):
 
     def macs(self, of: FeatureMap) -> int:
         return of.values * self.channels * of.regions
+
+
+@dataclass(frozen=True)
+class Resize(Layer):
+    """Bilinear interpolation; output pixel i is read at i * size / output size (MODELS.md 2.2)."""
+
+    height: int
+    width: int
+
+    def output(self, *bottoms: FeatureMap) -> FeatureMap:
+        return replace(bottoms[0], height=self.height, width=self.width)
 
 
 @dataclass(frozen=True)
@@ -275,6 +294,8 @@ class Network:
     classifier:      the layer with one channel per class; "" in a detector.
     heads:           of a detector, the layers that give no features, by name.
     side_inputs:     what the network reads beside the image: name to the shape of one sample.
+    reversed_channels: its seeded weights are those of a network that takes colours in the opposite order.
+    outputs:         what the outputs are called, to their layers, where the last layer's is not the only one.
 
     Raises UsageError where the sizes do not fit together.
     """
@@ -288,6 +309,8 @@ class Network:
     classifier: str = ""
     heads: Mapping[str, Head] = field(default_factory=dict, hash=False)
     side_inputs: Mapping[str, Shape] = field(default_factory=dict, hash=False)
+    outputs: Mapping[str, str] = field(default_factory=dict, hash=False)
+    reversed_channels: bool = False
 
     def __post_init__(self) -> None:
         for name, output in self.maps.items():
@@ -341,6 +364,16 @@ class Network:
     def macs(self) -> int:
         """Multiply-accumulates of one image."""
         return sum(layer.macs(of) for layer, of in self.fed_layers())
+
+
+def in_rgb(network: Network) -> Network:
+    """The network for `images`, RGB; its seeded weights make it the same function as `network` is of BGR."""
+
+    def renamed(bottom: str) -> str:
+        return RGB_IMAGES if bottom == network.input_name else bottom
+
+    layers = (replace(layer, bottoms=tuple(map(renamed, layer.bottoms))) for layer in network.layers)
+    return replace(network, input_name=RGB_IMAGES, layers=tuple(layers), reversed_channels=True)
 
 
 def _kernel_and_bias(layer: Convolution | Deconvolution, of: FeatureMap) -> Mapping[str, Shape]:

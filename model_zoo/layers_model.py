@@ -25,12 +25,14 @@ class InFramework:
 
     mean:    per channel, in the order the channels are fed in.
     framing: what part of an image it sees.
+    order:   of its channels; None is the framework's own.
     """
 
     network: Network
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     scale: float = 1.0
     framing: Framing = CENTRE_CROP
+    order: ChannelOrder | None = None
 
 
 def variant_of(
@@ -68,7 +70,7 @@ def _feeds(model: str, frameworks: Mapping[str, InFramework], name: str) -> Feed
             network.input_name,
             network.input_size,
             layout,
-            order,
+            framework.order or order,
             framework.mean,
             framework.scale,
             framework.framing,

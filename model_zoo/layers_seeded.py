@@ -98,7 +98,10 @@ class Seeding:
         name, deviation = f"{layer.name}/kernel", np.float32(self._deviations[bottom])
         if isinstance(layer, InnerProduct):
             return {name: seeded_kernel(name, 1, of.values, layer.channels)[0, 0] / deviation}
-        return {name: seeded_kernel(name, layer.kernel, of.channels, layer.channels) / deviation}
+        kernel = seeded_kernel(name, layer.kernel, of.channels, layer.channels) / deviation
+        if self._network.reversed_channels and bottom == self._network.input_name:
+            kernel = np.ascontiguousarray(kernel[:, :, ::-1])
+        return {name: kernel}
 
     def fitted(
         self,

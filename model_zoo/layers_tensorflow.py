@@ -8,11 +8,14 @@ from __future__ import annotations
 import math
 import operator
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import reduce
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from model_zoo import crnn_tensorflow
+from model_zoo.detection_layers import LISTS, ListedDetections, Part
+from model_zoo.detection_tensorflow import listed_detections, part
 from model_zoo.layers import (
     SAME,
     BatchNorm,
@@ -30,9 +33,12 @@ from model_zoo.layers import (
     Normalize,
     Pool,
     Relu,
+    Resize,
     Scaling,
     Weighted,
 )
+from model_zoo.seglink_layers import Cells, PairSoftmax, SegmentGeometry
+from model_zoo.seglink_tensorflow import cells, pair_softmax, segment_geometry
 from runtime.tensors import Array, TensorSpec
 
 if TYPE_CHECKING:
@@ -47,7 +53,9 @@ _OUTPUT = "logits"
 
 
 def tensorflow_source(network: Network, weights: Mapping[str, Array]) -> Source:
-    """The network with these weights: the input [batch, height, width, 3] to `logits` [batch, classes].
+    """The network with these weights: the input [batch, height, width, 3] to its outputs.
+
+    They are `network.outputs`, or `logits`, the last layer's.
 
     Raises UnavailableError where TensorFlow is not installed.
     """
@@ -58,11 +66,18 @@ def tensorflow_source(network: Network, weights: Mapping[str, Array]) -> Source:
         name: tf.Variable(weights[name], trainable="/moving_" not in name, name=name)
         for name in network.tensors()
     }
+    outputs = network.outputs or {_OUTPUT: network.output_name}
+
+    def function(images: Tensor) -> tuple[Tensor, ...]:
+        found = evaluate_several(network, images, variables, outputs.values())
+        return tuple(found[layer] for layer in outputs.values())
+
     return TensorFlowSource(
-        lambda images: (evaluate(network, images, variables, network.output_name),),
+        function,
         (TensorSpec(network.input_name, "float32", ("batch", *network.input_size, 3)),),
-        (_OUTPUT,),
+        tuple(outputs),
         tuple(variable for variable in variables.values() if variable.trainable),
+        lists=(LISTS,) if set(outputs) == set(LISTS) else (),
     )
 
 
@@ -74,7 +89,19 @@ def evaluate(
     prepare: Callable[[Layer, Tensor], None] | None = None,
     stand_ins: Mapping[type[Layer], Operation] = MappingProxyType({}),
 ) -> Tensor:
-    """The output of the layer `wanted` for `images` [number, height, width, 3].
+    """The output of the layer `wanted`; see evaluate_several."""
+    return evaluate_several(network, images, weights, (wanted,), prepare, stand_ins)[wanted]
+
+
+def evaluate_several(
+    network: Network,
+    images: Tensor,
+    weights: Tensors,
+    wanted: Collection[str],
+    prepare: Callable[[Layer, Tensor], None] | None = None,
+    stand_ins: Mapping[type[Layer], Operation] = MappingProxyType({}),
+) -> dict[str, Tensor]:
+    """The outputs of the layers `wanted` for `images` [number, height, width, 3], by name.
 
     prepare: called with every layer and its first bottom before the layer runs. What no layer still
         reads is let go.
@@ -88,11 +115,11 @@ def evaluate(
         if prepare:
             prepare(layer, bottoms[0])
         outputs[layer.name] = operations[type(layer)](layer, bottoms, weights)
-        if layer.name == wanted:
+        if outputs.keys() >= set(wanted):
             break
         readers.subtract(layer.bottoms)
-        outputs = {name: output for name, output in outputs.items() if readers[name] > 0}
-    return outputs[wanted]
+        outputs = {name: output for name, output in outputs.items() if readers[name] > 0 or name in wanted}
+    return {name: outputs[name] for name in wanted}
 
 
 def product(layer: Weighted, x: Tensor, kernel: Tensor) -> Tensor:
@@ -159,6 +186,8 @@ def _normalize(layer: Normalize, bottoms: Sequence[Tensor], weights: Tensors) ->
     import tensorflow as tf
 
     squares = tf.reduce_sum(tf.square(bottoms[0]), axis=-1, keepdims=True)
+    if layer.clamped:
+        return bottoms[0] * tf.math.rsqrt(tf.maximum(squares, 1e-12)) * weights[f"{layer.name}/gamma"]
     return bottoms[0] / tf.sqrt(squares + 1e-10) * weights[f"{layer.name}/gamma"]
 
 
@@ -225,6 +254,15 @@ def _relu(layer: Relu, bottoms: Sequence[Tensor], _: Tensors) -> Tensor:
     return tf.nn.relu(bottoms[0], name=layer.name)
 
 
+def _resize(layer: Resize, bottoms: Sequence[Tensor], _: Tensors) -> Tensor:
+    import tensorflow as tf
+
+    # tf.compat.v1.image.resize_bilinear without its advice, which is to interpolate elsewhere
+    return tf.raw_ops.ResizeBilinear(
+        images=bottoms[0], size=(layer.height, layer.width), half_pixel_centers=False, name=layer.name
+    )
+
+
 def _concat(layer: Concat, bottoms: Sequence[Tensor], _: Tensors) -> Tensor:
     import tensorflow as tf
 
@@ -242,7 +280,9 @@ def _dropout(layer: Dropout, bottoms: Sequence[Tensor], _: Tensors) -> Tensor:
 
 
 _OPERATIONS: Mapping[type[Layer], Operation] = {
+    **crnn_tensorflow.OPERATIONS,
     BatchNorm: _batch_norm,
+    Cells: cells,
     Concat: _concat,
     Convolution: _weighted,
     Deconvolution: _weighted,
@@ -250,9 +290,14 @@ _OPERATIONS: Mapping[type[Layer], Operation] = {
     Eltwise: _eltwise,
     GlobalAverage: _global_average,
     InnerProduct: _weighted,
+    ListedDetections: listed_detections,
     LocalResponse: _local_response,
     Normalize: _normalize,
+    PairSoftmax: pair_softmax,
+    Part: part,
     Pool: _pool,
     Relu: _relu,
+    Resize: _resize,
     Scaling: _scaling,
+    SegmentGeometry: segment_geometry,
 }

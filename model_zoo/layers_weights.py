@@ -23,12 +23,18 @@ def weights_of(network: Network, path: Path | None) -> Mapping[str, Array]:
     if path is None:
         measured = measured_channels(network)
         return seeded_weights(network, statistics_of(network.statistics, measured, network.features))
-    from model_zoo.weights import read_weights, take
+    from model_zoo.weights import Alias, read_weights, take
 
     stored = read_weights(path)
     if path.suffix.lower() == ".caffemodel":
         return _caffe_weights(network, stored)
-    return take(stored, network.tensors())
+    aliases = {name: (Alias(_in_slim(name)),) for name in network.tensors()}
+    return take(stored, network.tensors(), aliases)
+
+
+def _in_slim(name: str) -> str:
+    """What TensorFlow 1's slim calls a kernel or a bias."""
+    return name.replace("/kernel", "/weights").replace("/bias", "/biases")
 
 
 def _caffe_weights(network: Network, stored: Mapping[str, Array]) -> Mapping[str, Array]:

@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from model_zoo.detection_layers import PriorBoxes, Source, detections, single_shot_heads
+from model_zoo.detection_layers import (
+    LISTS,
+    Detections,
+    ListedDetections,
+    Part,
+    PriorBoxes,
+    Source,
+    detections,
+    single_shot_heads,
+)
 from model_zoo.layers import (
     PIXEL_DEVIATION,
     BatchNorm,
@@ -19,6 +28,7 @@ from model_zoo.layers import (
     Normalize,
     Pool,
     Relu,
+    in_rgb,
 )
 from model_zoo.residual_layers import EPSILON, RESNET18, RESNET50, RESNET101, Body, body, bottleneck
 from model_zoo.vgg_layers import convolutions
@@ -28,6 +38,9 @@ VOC_CLASSES = 21
 
 CAFFE_MEAN = (104.0, 117.0, 123.0)
 """Blue, green, red (MODELS.md 6.2)."""
+
+TENSORFLOW_MEAN = (123.0, 117.0, 104.0)
+"""Red, green, blue (MODELS.md 6.3)."""
 
 IMAGE = "data"
 
@@ -48,6 +61,14 @@ _VGG16_BOXES = (
     PriorBoxes(162, 213, _WIDE, 64),
     PriorBoxes(213, 264, _SQUARE, 100),
     PriorBoxes(264, 315, _SQUARE, 300),
+)
+_VGG16_BOXES_IN_TENSORFLOW = (
+    PriorBoxes(21, 45, _SQUARE, 8),
+    PriorBoxes(45, 99, _WIDE, 16),
+    PriorBoxes(99, 153, _WIDE, 32),
+    PriorBoxes(153, 207, _WIDE, 64),
+    PriorBoxes(207, 261, _SQUARE, 100),
+    PriorBoxes(261, 315, _SQUARE, 300),
 )
 _VGG16_FEATURES = ("conv4_3_norm", "relu7", "conv6_2_relu", "conv7_2_relu", "conv8_2_relu", "conv9_2_relu")
 _VGG16_BLOBS = ("conv4_3_norm", "fc7", "conv6_2", "conv7_2", "conv8_2", "conv9_2")
@@ -90,12 +111,15 @@ class Sizes:
     input_size: height and width of the images; None is what the backbone's boxes are made for.
     centred:    the ResNets' prior boxes are centred in their cells, as their authors must have meant: the
                 published scripts give pixels where Caffe's layer takes a share of the step (MODELS.md 7.4).
+    tensorflow: as balancap's SSD has it: RGB, boxes of other sizes on VGG-16, and detections by class
+                (MODELS.md 6.3); the ResNets are those of Caffe.
     """
 
     narrower: int = 1
     classes: int = VOC_CLASSES
     input_size: tuple[int, int] | None = None
     centred: bool = False
+    tensorflow: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,7 +153,8 @@ class Encoder:
 def encoder_of(backbone: str, sizes: Sizes) -> Encoder:
     """`vgg16`, `resnet18`, `resnet50` or `resnet101`."""
     if backbone == "vgg16":
-        places = tuple(map(Place, _VGG16_FEATURES, _VGG16_BLOBS, (3,) * 6, _VGG16_BOXES))
+        boxes = _VGG16_BOXES_IN_TENSORFLOW if sizes.tensorflow else _VGG16_BOXES
+        places = tuple(map(Place, _VGG16_FEATURES, _VGG16_BLOBS, (3,) * 6, boxes))
         return Encoder(sizes.input_size or (300, 300), tuple(_vgg16(sizes)), places)
     structure = replace(_BODIES[backbone], width=_BODIES[backbone].width // sizes.narrower)
     make = _shallow if structure.basic else _deep
@@ -144,6 +169,8 @@ def single_shot(
 ) -> Network:
     """A network with heads on `places`, which encoder and decoder give: `data` to `detection_out`.
 
+    In TensorFlow it is `images` to `scores` and `boxes`.
+
     A detector's weights do not depend on where its boxes are, so that centred ones share the statistics.
     """
     layers, sources = [*encoder.layers, *decoder], []
@@ -157,16 +184,20 @@ def single_shot(
         )
         layers += _heads(source, place.kernel, sizes.classes)
         sources.append(source)
-    last = detections("detection_out", tuple(sources), sizes.classes, IMAGE)
-    return Network(
+    kind = ListedDetections if sizes.tensorflow else Detections
+    last = detections("detection_out", tuple(sources), sizes.classes, IMAGE, kind)
+    answer = [Part(name, (last.name,), index) for index, name in enumerate(LISTS)] if sizes.tensorflow else []
+    network = Network(
         f"{name}-centred" if sizes.centred else name,
         name,
         IMAGE,
         encoder.input_size,
         PIXEL_DEVIATION,
-        (*layers, last),
+        (*layers, last, *answer),
         heads=dict(single_shot_heads(last)),
+        outputs={part.name: part.name for part in answer},
     )
+    return in_rgb(network) if sizes.tensorflow else network
 
 
 def _vgg16(sizes: Sizes) -> Iterator[Layer]:
@@ -183,7 +214,7 @@ def _vgg16(sizes: Sizes) -> Iterator[Layer]:
         bottom = f"{name}_2_relu"
         yield Convolution(f"{name}_2", (f"{name}_1_relu",), channels // sizes.narrower, 3, stride, padding)
         yield Relu(bottom, (f"{name}_2",))
-    yield Normalize("conv4_3_norm", ("relu4_3",))
+    yield Normalize("conv4_3_norm", ("relu4_3",), clamped=sizes.tensorflow)
 
 
 def _shallow(structure: Body, sizes: Sizes) -> tuple[tuple[Layer, ...], tuple[Place, ...]]:

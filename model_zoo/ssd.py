@@ -10,6 +10,6 @@ SPEC = ModelSpec(
     "ssd",
     "SSD",
     PaperRow(batch_size=16, flops=1.13e12, seconds=0.250),
-    variants_of("ssd", "SSD", ssd_network),
+    variants_of("ssd", "SSD", ssd_network, ("caffe", "tensorflow")),
     reference="vgg16",
 )

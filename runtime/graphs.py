@@ -63,9 +63,10 @@ def load(path: Path) -> ir.Model:
     if not proto.graph.node or not proto.opset_import or not proto.ir_version:
         raise GraphError(f"{path} is not an ONNX model: it holds no operators; give a .onnx file")
     _check_external_data(proto, path)
+    del proto  # the checker reads the file for itself, and takes twice its size
     try:
         onnx.checker.check_model(str(path), full_check=True)
-        model = ir.from_proto(proto)
+        model = ir.from_proto(_read(path))
         _check_text(model.graph)
     except _UNSOUND as error:
         raise GraphError(f"{path} is not sound ONNX: {_first_line(error)}; export it again") from error
@@ -82,9 +83,10 @@ def was_given_names(model: ir.Model) -> bool:
 
 def inspect(path: Path) -> GraphFacts:
     """The facts of a file; raises GraphError."""
+    digest = graph_digest(path)  # first: it reads the file for itself, too
     model = load(path)
     return GraphFacts(
-        sha256=graph_digest(path),
+        sha256=digest,
         opset=model.graph.opset_imports.get("", 0),
         inputs=input_specs(model),
         outputs=output_specs(model),

@@ -25,10 +25,17 @@ EVIDENCE = "openvino's execution graph"
 _TYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16", "u8": "int8", "i8": "int8"}
 """OpenVINO's names of a kernel's precision as NumPy's; a u8 kernel is INT8 arithmetic."""
 
-_MULTIPLYING = frozenset(
-    {"Convolution", "Deconvolution", "FullyConnected", "MatMul", "MHA", "ScaledDotProductAttention"}
-    | {"LSTMSequence", "GRUSequence", "RNNSequence", "RNNSeq", "LSTMCell", "GRUCell", "RNNCell"}
+_RECURRENT = frozenset(
+    {"LSTMSequence", "GRUSequence", "RNNSequence", "RNNSeq", "LSTMCell", "GRUCell", "RNNCell"}
 )
+_MULTIPLYING = _RECURRENT | {
+    "Convolution",
+    "Deconvolution",
+    "FullyConnected",
+    "MatMul",
+    "MHA",
+    "ScaledDotProductAttention",
+}
 """Layer types of the execution graph that multiply and accumulate."""
 
 _HINTS = ((ir.DataType.BFLOAT16, "bf16", "BF16"), (ir.DataType.FLOAT16, "f16", "FP16"))
@@ -140,8 +147,12 @@ class OpenVINOSession(CheckedSession):
 
     def _attest(self, feed: Feed) -> Executed:
         macs = node_macs(self._model, open_dimensions(self.inputs, feed))
-        kernels = _multiplying_kernels(self._compiled_for(feed).get_runtime_model(), macs.keys())
-        return attest(macs, trace_back(kernels, self._model.graph, macs), self._circumstances)
+        execution_graph = self._compiled_for(feed).get_runtime_model()
+        kernels = _multiplying_kernels(execution_graph, macs.keys())
+        ran = trace_back(kernels, self._model.graph, macs)
+        return attest(
+            macs, _recurrent(execution_graph, self._model.graph, macs.keys()) | ran, self._circumstances
+        )
 
 
 class _DeviceQuery:
@@ -196,6 +207,24 @@ def _multiplying_kernels(execution_graph: Any, products: Set[str]) -> Iterator[K
         elif not products.isdisjoint(originals):
             blocks += [Kernel((name,), ran) for name in originals if name]
     yield from blocks
+
+
+def _recurrent(execution_graph: Any, graph: ir.Graph, products: Set[str]) -> dict[str, Ran]:
+    """Of recurrent nodes: what all recurrent kernels ran as, if that is one type.
+
+    NOTE: OpenVINO runs the two directions of an LSTM as kernels of their own, which bear no name of ours.
+    """
+    found = {
+        _text(operation.get_rt_info(), "runtimePrecision")
+        for operation in execution_graph.get_ordered_ops()
+        if _text(operation.get_rt_info(), "layerType") in _RECURRENT
+    }
+    if len(found) != 1:
+        return {}
+    (precision,) = found
+    ran = Ran(_TYPES.get(precision, precision))
+    kinds = ("GRU", "LSTM", "RNN")
+    return {str(node.name): ran for node in graph if node.op_type in kinds and node.name in products}
 
 
 @cache

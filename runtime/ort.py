@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -40,6 +40,10 @@ _CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "EXHAUSTIVE"}
 _HINDERS_INTEGERS = ["MatMulAddFusion"]
 """Makes a Gemm of a quantised MatMul and its float bias, which no integer kernel takes: ResNet50's
 classifier was then dequantised in every query (8.8 ms where 6.4 ms is possible)."""
+
+_CRASHES_WITH_LSTM = ["NchwcTransformer"]
+"""ONNX Runtime 1.32's processor kernels crash on a 16-bit CRNN with it: convolutions in vectors of channels,
+an LSTM in float32 and a 16-bit product behind it. Without it the graph runs."""
 
 _FELL_BACK = "fallback to CPU EP"
 """In the message for a node that would run on the CPU against `session.disable_cpu_ep_fallback`."""
@@ -84,7 +88,8 @@ class OnnxRuntimeBackend:
         source = model if lowered or was_given_names(model) else graph
         profile = Path(tempfile.mkdtemp(prefix="aimatrix-profile-"))
         try:
-            session = _open(source, profile, options, (provider, provider_options), lowered)
+            disabled = _disabled_optimizers(model, provider, lowered=lowered)
+            session = _open(source, profile, options, (provider, provider_options), disabled)
         except HarnessError:
             shutil.rmtree(profile, ignore_errors=True)
             raise
@@ -210,7 +215,7 @@ def _open(
     profile: Path,
     options: SessionOptions,
     provider: tuple[str, Mapping[str, str]],
-    lowered: bool,
+    disabled: Sequence[str],
 ) -> Any:
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as errors
@@ -220,7 +225,7 @@ def _open(
             serialised(graph) if isinstance(graph, ir.Model) else str(graph),
             _settings(profile, options, provider[0]),
             providers=[(provider[0], dict(provider[1]))],
-            disabled_optimizers=_HINDERS_INTEGERS if lowered else None,
+            disabled_optimizers=list(disabled) or None,
         )
     except errors.NotImplemented as error:
         raise UnsupportedError(
@@ -234,6 +239,15 @@ def _open(
                 " nothing may fall back to the CPU unseen; see `bench doctor`, or use another precision"
             ) from error
         raise GraphError(f"onnxruntime does not open the graph: {_line(error)}") from error
+
+
+def _disabled_optimizers(model: ir.Model, provider: str, *, lowered: bool) -> Sequence[str]:
+    if lowered:
+        return _HINDERS_INTEGERS
+    halves = {ir.DataType.FLOAT16, ir.DataType.BFLOAT16}
+    recurrent = any(node.op_type in ("GRU", "LSTM", "RNN") for node in model.graph)
+    narrow = any(value.dtype in halves for node in model.graph for value in node.outputs)
+    return _CRASHES_WITH_LSTM if provider == _CPU and recurrent and narrow else ()
 
 
 def _settings(profile: Path, options: SessionOptions, provider: str) -> Any:

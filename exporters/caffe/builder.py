@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from exporters.caffe.network import Layer
     from runtime.tensors import Array
 
-Attributes = Mapping[str, int | float | str | Sequence[int] | Sequence[float] | ir.Graph]
+Attribute = int | float | str | Sequence[int] | Sequence[float] | ir.Graph
+Attributes = Mapping[str, Attribute]
 
 
 class Parts:
@@ -88,7 +89,8 @@ class LayerBuilder:
         name = unique(f"{self._layer.name}/{op_type}", self._parts.node_names)
         types = dtypes or [ir.DataType.FLOAT] * len(shapes)
         outputs = [self._value(name, shape, dtype) for shape, dtype in zip(shapes, types, strict=True)]
-        self._parts.nodes.append(ir.node(op_type, inputs, attributes or {}, outputs=outputs, name=name))
+        typed = {key: _typed(key, value) for key, value in (attributes or {}).items()}
+        self._parts.nodes.append(ir.node(op_type, inputs, typed, outputs=outputs, name=name))
         return tuple(outputs)
 
     def body(
@@ -180,6 +182,17 @@ class LayerBuilder:
             shape=ir.Shape(shape),
             type=ir.TensorType(dtype),
         )
+
+
+def _typed(name: str, value: Attribute) -> Attribute | ir.Attr:
+    """Lists of numbers with their type: that `ir.node` tries all others first took half of a conversion."""
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return value
+    whole = [number for number in value if isinstance(number, int)]
+    real = [number for number in value if isinstance(number, float)]
+    if len(whole) == len(value):
+        return ir.AttrInt64s(name, whole)
+    return ir.AttrFloat32s(name, real) if len(real) == len(value) else value
 
 
 def _without_outer_ones(shape: Sequence[int]) -> tuple[int, ...]:

@@ -6,7 +6,9 @@ what cannot is refused.
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 class Oracle:
     """One network in OpenCV, on the CPU; raises UnavailableError where OpenCV cannot hold or run it."""
 
-    def __init__(self, prototxt: str, caffemodel: bytes | memoryview, network: Network) -> None:
+    def __init__(self, prototxt: str, caffemodel: bytes | memoryview | Path, network: Network) -> None:
         self._cv2 = _opencv()
         oracle_layers.register(self._cv2)
         oracle_forks.register(self._cv2)
@@ -40,9 +42,7 @@ class Oracle:
         _refuse_fused_batch_norms(network.layers)
         text = _for_opencv(_only(read_prototxt(prototxt), network)).encode()
         try:
-            net = self._cv2.dnn.readNetFromCaffe(
-                np.frombuffer(text, np.uint8), np.frombuffer(caffemodel, np.uint8)
-            )
+            net = _read(self._cv2, text, caffemodel)
         except self._cv2.error as error:
             raise _refused(error) from error
         net.setPreferableBackend(self._cv2.dnn.DNN_BACKEND_OPENCV)
@@ -58,9 +58,10 @@ class Oracle:
         makers = {top: layer for layer in self._network.layers for top in layer.tops}
         # NOTE: asked for a blob, OpenCV gives its value before in-place layers; asked for a layer, its own.
         asked = [blob for blob in dict.fromkeys(sources.values()) if blob in makers]
+        _refuse_regions_of_no_image(self._network, feed)
         try:
-            for name, array in feed.items():
-                self._net.setInput(np.ascontiguousarray(array), name)
+            for name in _read_inputs(self._network):
+                self._net.setInput(np.ascontiguousarray(feed[name]), name)
             answers = self._tops([makers[blob] for blob in asked])
         except self._cv2.error as error:
             raise _refused(error) from error
@@ -104,6 +105,16 @@ class Oracle:
         return blob
 
 
+def _read(cv2: ModuleType, text: bytes, caffemodel: bytes | memoryview | Path) -> Any:
+    """Both files from memory, of which OpenCV makes a copy first; or from disk, which spares the copy."""
+    if not isinstance(caffemodel, Path):
+        return cv2.dnn.readNetFromCaffe(np.frombuffer(text, np.uint8), np.frombuffer(caffemodel, np.uint8))
+    with tempfile.TemporaryDirectory() as folder:
+        prototxt = Path(folder) / "net.prototxt"
+        prototxt.write_bytes(text)
+        return cv2.dnn.readNetFromCaffe(str(prototxt), str(caffemodel))
+
+
 def _as_caffe(layer: Layer, answer: Array) -> Array:
     """OpenCV lists detections by score alone, and fills up with rows of zeros where there are none."""
     if layer.type != "DetectionOutput":
@@ -115,9 +126,12 @@ def _as_caffe(layer: Layer, answer: Array) -> Array:
 
 
 def _only(net: NetParameter, network: Network) -> NetParameter:
-    """The part of the prototxt that `network` holds: without its post-processing it holds less."""
+    """The part of the prototxt that `network` holds: without its post-processing it holds less.
+
+    An input that nothing reads goes, too: OpenCV cannot have one.
+    """
     held = {layer.name for layer in network.layers}
-    fed = {blob.name for blob in network.inputs}
+    fed = set(_read_inputs(network))
     for layers in (net.layer, net.layers):
         for index in reversed(range(len(layers))):
             if layers[index].name not in held and not fed.intersection(layers[index].top):
@@ -128,6 +142,24 @@ def _only(net: NetParameter, network: Network) -> NetParameter:
             del net.input_shape[index : index + 1]
             del net.input_dim[4 * index : 4 * index + 4]
     return net
+
+
+def _read_inputs(network: Network) -> list[str]:
+    read = {bottom for layer in network.layers for bottom in layer.bottoms}
+    return [blob.name for blob in network.inputs if blob.name in read]
+
+
+def _refuse_regions_of_no_image(network: Network, feed: Feed) -> None:
+    """OpenCV looks for the pixels of an image that is not in the batch all the same, and can crash."""
+    for layer in network.layers:
+        if layer.type in _OF_REGIONS and layer.bottoms[1] in feed:
+            images = np.trunc(feed[layer.bottoms[1]].reshape(-1, _REGION)[:, 0])
+            batch = min(len(array) for name, array in feed.items() if name != layer.bottoms[1])
+            if images.min(initial=0) < 0 or images.max(initial=0) >= batch:
+                raise _refused(
+                    f"{layer.bottoms[1]!r} has regions of images {images.min():g} to {images.max():g},"
+                    f" the batch has 0 to {batch - 1}"
+                )
 
 
 def _refuse_fused_batch_norms(layers: Sequence[Layer]) -> None:
@@ -200,6 +232,10 @@ def _slice(layer: LayerParameter) -> None:
     if layer.slice_param.HasField("slice_dim"):
         layer.slice_param.axis = layer.slice_param.slice_dim
 
+
+_OF_REGIONS = ("PSROIPooling", "ROIPooling")
+_REGION = 5
+"""A region's columns: image and corners."""
 
 _STATISTICS = 3
 """How many blobs a BatchNorm has that leaves scale and bias to a Scale layer."""

@@ -7,6 +7,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from exporters.caffe.convert import NO_PYTHON_LAYERS, to_onnx
 from exporters.caffe.input_shapes import Shapes, reshaped_text, with_input_shapes
 from exporters.caffe.network import build_network
@@ -17,6 +19,7 @@ from exporters.caffe.reading import read_caffemodel, read_files, read_prototxt
 from exporters.caffe.shapes import dims
 from exporters.caffe.sharing import merge_shared, written_out
 from exporters.caffe.text import outline
+from exporters.mapped import let_go
 from runtime.errors import GraphError, UsageError
 from runtime.tensors import Array, Feed, TensorSpec, check_feed
 
@@ -59,8 +62,10 @@ class CaffeSource:
         """
         self.prototxt = prototxt
         self.caffemodel = caffemodel
+        self._path: Path | None = None  # where `caffemodel` lies, if that is a file
         self.input_shapes = input_shapes
         self._given_layers = python_layers
+        self._oracle: Oracle | None = None
         self._outline = outline(prototxt)
         network = build_network(
             read_prototxt(prototxt), read_caffemodel(caffemodel), self._outline.layer_lines
@@ -81,9 +86,11 @@ class CaffeSource:
         """Read both files; raises UsageError where one cannot be read, GraphError where one is broken."""
         text, blobs = read_files(prototxt, caffemodel)
         try:
-            return cls(text, blobs, python_layers=python_layers, input_shapes=input_shapes)
+            source = cls(text, blobs, python_layers=python_layers, input_shapes=input_shapes)
         except GraphError as error:
             raise GraphError(f"{prototxt} with {caffemodel}: {error}") from error
+        source._path = caffemodel
+        return source
 
     def without_post_processing(self) -> CaffeSource:
         """The same source without detection and proposal layers; raises UsageError where it has none."""
@@ -99,6 +106,7 @@ class CaffeSource:
             input_shapes=self.input_shapes,
             post_processing=False,
         )
+        cut._path = self._path
         if not cut.network.outputs:
             raise UsageError(
                 f"the network {self.network.name!r} is nothing but post-processing; leave"
@@ -140,13 +148,16 @@ class CaffeSource:
         Raises FeedError for a wrong feed, UnavailableError where OpenCV 4 is missing or cannot run the net.
         """
         check_feed(feed, self.inputs)
+        self._oracle = self._oracle or self.oracle_of(self.network)
         return self._oracle.run(feed)
+
+    def release(self) -> None:
+        """Let go of OpenCV's copy of the network, and of the caffemodel's bytes that it read."""
+        self._oracle = None
+        let_go(np.frombuffer(self.caffemodel, np.uint8))
 
     def oracle_of(self, network: Network) -> Oracle:
         """OpenCV with this source's files, to answer for the outputs of `network`, a part of them."""
-        weights = written_out(network, read_caffemodel(self.caffemodel)) or self.caffemodel
+        rewritten = written_out(network, read_caffemodel(self.caffemodel))
+        weights = rewritten or self._path or self.caffemodel
         return Oracle(reshaped_text(self.prototxt, self.input_shapes), weights, network)
-
-    @cached_property
-    def _oracle(self) -> Oracle:
-        return self.oracle_of(self.network)

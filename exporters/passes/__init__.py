@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from exporters.passes.auto_pad import make_pads_explicit
 from exporters.passes.batch_norm import fold_batch_norm
+from exporters.passes.bidirectional import fuse_bidirectional
 from exporters.passes.constants import fold_constants
 from exporters.passes.dead import remove_dead
 from exporters.passes.duplicates import merge_duplicates
@@ -31,13 +32,13 @@ PASSES: tuple[Callable[[ir.Model], None], ...] = (
     cancel_transposes,
     infer_shapes,
     keep_open_dimension,
-    infer_shapes,
     # explicit pads before Pads are added to them; a Pad gone before batch norm looks at its convolution
     make_pads_explicit,
     fold_pads,
     fold_batch_norm,
     fuse_layer_norm,
     fuse_gelu,
+    fuse_bidirectional,
     # after the last pass that leaves nodes and initializers behind
     merge_duplicates,
     remove_dead,

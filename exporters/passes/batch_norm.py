@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from exporters.mapped import let_go
 from exporters.passes.graph import bypass, constant, only_reader, set_constant
 from runtime.tensors import Array
 
@@ -25,7 +26,8 @@ class _Affine:
 def fold_batch_norm(model: ir.Model) -> None:
     """Fold BatchNormalization, Mul and Add by constants into Conv and ConvTranspose weights.
 
-    Computed in float64, so that folding rounds each weight once.
+    Computed in float64, so that folding rounds each weight once; and only when a weight is asked for, which
+    is when it is written: a network takes no memory for all its folded weights at once.
     """
     for node in tuple(model.graph.all_nodes()):
         if node.op_type in {"Conv", "ConvTranspose"}:
@@ -34,16 +36,31 @@ def fold_batch_norm(model: ir.Model) -> None:
 
 
 def _fold_reader(convolution: ir.Node) -> bool:
-    weight, bias = constant(convolution.inputs[1]), _bias(convolution)
+    weight, bias = _weight(convolution), _bias(convolution)
     reader = only_reader(convolution.outputs[0])
     if weight is None or bias is None or reader is None:
         return False
-    affine = _affine_of(reader, convolution.outputs[0], bias.size, weight.ndim)
+    affine = _affine_of(reader, convolution.outputs[0], bias.size, len(weight.shape))
     if affine is None or not bypass(reader, convolution.outputs[0]):
         return False
-    set_constant(convolution, 1, "weight", _scaled(weight, affine.scale, convolution))
-    set_constant(convolution, 2, "bias", (bias * affine.scale + affine.shift).astype(weight.dtype))
+    _set_weight(convolution, _scaled(weight, _factor(weight, affine.scale, convolution)))
+    set_constant(convolution, 2, "bias", (bias * affine.scale + affine.shift).astype(weight.dtype.numpy()))
     return True
+
+
+def _weight(convolution: ir.Node) -> ir.TensorProtocol | None:
+    """The kernel, not looked into; None where it is not constant."""
+    value = convolution.inputs[1]
+    return None if value is None or value.is_graph_input() else ir.convenience.get_const_tensor(value)
+
+
+def _set_weight(convolution: ir.Node, weight: ir.TensorProtocol) -> None:
+    """Put `weight` in the old one's place, or a copy of it beside where others read the old one too."""
+    old = convolution.inputs[1]
+    if old is not None and old.is_initializer() and len(old.uses()) == 1 and not old.is_graph_output():
+        weight.name, old.const_value = old.name, weight
+    else:
+        set_constant(convolution, 1, "weight", weight.numpy())
 
 
 def _bias(convolution: ir.Node) -> Array | None:
@@ -52,11 +69,11 @@ def _bias(convolution: ir.Node) -> Array | None:
     if given is not None:
         bias = constant(given)
         return None if bias is None else bias.astype(np.float64)
-    weight = constant(convolution.inputs[1])
+    weight = _weight(convolution)
     if weight is None:
         return None
-    channels = weight.shape[0] if convolution.op_type == "Conv" else weight.shape[1] * _groups(convolution)
-    return np.zeros(channels)
+    first, second, *_ = weight.shape.numpy()
+    return np.zeros(first if convolution.op_type == "Conv" else second * _groups(convolution))
 
 
 def _groups(convolution: ir.Node) -> int:
@@ -64,16 +81,28 @@ def _groups(convolution: ir.Node) -> int:
     return 1 if attribute is None else attribute.as_int()
 
 
-def _scaled(weight: Array, scale: Array, convolution: ir.Node) -> Array:
+def _factor(weight: ir.TensorProtocol, scale: Array, convolution: ir.Node) -> Array:
     """Output channels lie on axis 0 of a Conv's weight; of a ConvTranspose's on axis 1, per group."""
-    spatial = (1,) * (weight.ndim - 2)
+    first, second, *kernel = weight.shape.numpy()
+    spatial = (1,) * len(kernel)
     if convolution.op_type == "Conv":
-        factor = scale.reshape(-1, 1, *spatial)
-    else:
-        groups = _groups(convolution)
-        per_input = np.repeat(scale.reshape(groups, 1, -1), weight.shape[0] // groups, axis=1)
-        factor = per_input.reshape(weight.shape[0], weight.shape[1], *spatial)
-    return (weight * factor).astype(weight.dtype)
+        return scale.reshape(-1, 1, *spatial)
+    groups = _groups(convolution)
+    per_input = np.repeat(scale.reshape(groups, 1, -1), first // groups, axis=1)
+    return per_input.reshape(first, second, *spatial)
+
+
+def _scaled(weight: ir.TensorProtocol, factor: Array) -> ir.LazyTensor:
+    """The product, computed each time it is asked for."""
+
+    def multiply() -> ir.TensorProtocol:
+        array = weight.numpy()
+        product = np.empty_like(array)  # `out` goes by parts, `array * factor` makes a float64 copy of it all
+        np.multiply(array, factor, out=product, dtype=np.float64, casting="unsafe")
+        let_go(array)
+        return ir.Tensor(np.ascontiguousarray(product), dtype=weight.dtype)
+
+    return ir.LazyTensor(multiply, dtype=weight.dtype, shape=ir.Shape(weight.shape.numpy()), name=weight.name)
 
 
 def _affine_of(node: ir.Node, value: ir.Value, channels: int, rank: int) -> _Affine | None:

@@ -6,10 +6,15 @@ import sys
 
 import onnx_ir as ir
 from onnx_ir.passes import common
-from onnxscript import optimizer
 
 OUTPUT_LIMIT = 1 << 16
 """Elements a folded value may have beyond what its inputs had, so that no broadcast swells the file."""
+
+_FOLDED_OTHERWISE = frozenset(
+    {"Cast", "CastLike", "ConcatFromSequence", "Dropout", "Expand", "Identity", "If", "Reshape"}
+    | {"SequenceAt", "SequenceConstruct", "Shape", "Size", "SplitToSequence"}
+)
+"""Operators that onnxscript may fold or see through without all inputs being constant; Concat is another."""
 
 
 def fold_constants(model: ir.Model) -> None:
@@ -20,6 +25,10 @@ def fold_constants(model: ir.Model) -> None:
     """
     lift = common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)
     lift(model)
+    if not model.functions and not any(_may_fold(node) for node in model.graph.all_nodes()):
+        return
+    from onnxscript import optimizer  # here, since it takes longer to import than most networks to convert
+
     origins = _origins(model)
     optimizer.fold_constants(
         model, onnx_shape_inference=True, input_size_limit=sys.maxsize, output_size_limit=OUTPUT_LIMIT
@@ -29,6 +38,24 @@ def fold_constants(model: ir.Model) -> None:
         origin = origins.get(name)
         if origin and origin not in model.graph.initializers and not value.is_graph_output():
             value.name = origin
+
+
+def _may_fold(node: ir.Node) -> bool:
+    """Whether there may be something to fold; most Caffe networks have nothing."""
+    if node.op_type == "Concat" and not _joins_several(node):
+        return True
+    inputs = [value for value in node.inputs if value is not None]
+    return node.op_type in _FOLDED_OTHERWISE or all(value.const_value is not None for value in inputs)
+
+
+def _joins_several(concat: ir.Node) -> bool:
+    """Whether a Concat has more than one input, and none that is, or may turn out, empty."""
+    axis = concat.attributes.get("axis")
+    shapes = [None if value is None else value.shape for value in concat.inputs]
+    if axis is None or len(shapes) < 2:
+        return False
+    sizes = [None if shape is None else dict(enumerate(shape)).get(axis.as_int()) for shape in shapes]
+    return all(isinstance(size, int) and size > 0 for size in sizes)
 
 
 def _origins(model: ir.Model) -> dict[str, str]:

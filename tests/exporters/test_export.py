@@ -61,7 +61,7 @@ def test_stages_are_told_as_they_are_done(tmp_path: Path) -> None:
 
     export(source(), tmp_path / "model.onnx", [], progress)
     stages = [f"exporting model.onnx: {stage}" for stage in ("converted", "optimised", "written", "checked")]
-    assert told == [*stages, "comparing with the source"]
+    assert told == [*stages, "asking the source", "comparing with the source"]
 
 
 def test_weights_beyond_the_limit_go_beside_the_file(tmp_path: Path) -> None:

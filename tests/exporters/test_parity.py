@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import onnx_ir as ir
@@ -65,6 +66,47 @@ def test_a_network_that_is_slightly_another_fails(exported: ir.Model, tmp_path: 
         CheckFailed, match=r"output 'y' .* differs from the source by .*; 0.0001 is allowed for float32"
     ):
         compared(network(), exported, tmp_path)
+
+
+class _Released(GraphSource):
+    """Tells when it is asked and let go of."""
+
+    told: ClassVar[list[str]] = []
+
+    def run(self, feed: Feed) -> dict[str, Array]:
+        self.told.append("asked")
+        return super().run(feed)
+
+    def release(self) -> None:
+        self.told.append("released")
+
+
+def test_the_source_is_let_go_of_before_the_graph_is_opened_and_few_answers_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(graph: Path) -> parity.OpenGraph:
+        _Released.told.append("opened")
+        return open_graph(graph)
+
+    monkeypatch.setattr(parity, "open_graph", opened)
+    _Released.told.clear()
+    ir.save(network(), tmp_path / "exported.onnx")
+    feeds = [feed(seed=seed) for seed in range(4)]
+    found = check_parity(_Released(network(), network()), tmp_path / "exported.onnx", iter(feeds))
+    assert found.feeds == 5
+    assert _Released.told == [*["asked"] * 4, "released", "opened", "asked", "released", "opened"]
+
+
+def test_a_difference_that_only_the_last_of_many_feeds_shows_is_found(tmp_path: Path) -> None:
+    relu = parse("g (float[batch,3] x) => (float[batch,3] y) { y = Relu(x) }")
+    clip = parse(
+        "g (float[batch,3] x) => (float[batch,3] y) { y = Clip(x, low, high) }",
+        low=np.array(0, np.float32),
+        high=np.array(6, np.float32),
+    )
+    small, large = ({"x": np.full((1, 3), value, np.float32)} for value in (1, 7))
+    with pytest.raises(CheckFailed, match="output 'y'"):
+        compared(relu, clip, tmp_path, (*[small] * 9, large))
 
 
 def test_a_difference_that_only_one_feed_shows_is_found(tmp_path: Path) -> None:
@@ -143,3 +185,38 @@ class _Deep:
 
 def test_fifty_layers_of_correct_float32_stay_well_within_the_tolerance() -> None:
     assert _Deep().relative_error_of_float32() < parity.RELATIVE_TOLERANCE["float32"] / 3
+
+
+class Lists(GraphSource):
+    """Its outputs are one list."""
+
+    lists = (("scores", "boxes"),)
+
+
+LISTS = "g (float[batch,100] x) => (float[batch,100] scores, float[batch,100,1] boxes)"
+
+
+@pytest.mark.parametrize(("missing", "passes"), [(1, True), (9, False)])
+def test_a_row_that_one_list_lacks_moves_none_behind_it(missing: int, passes: bool, tmp_path: Path) -> None:
+    """The exported graph leaves out the first rows, and has zeros at the end of its lists instead."""
+    original = parse(f"{LISTS} {{ scores = Identity(x) boxes = Unsqueeze(x, last) }}", last=np.array([-1]))
+    exported = parse(
+        f"{LISTS} {{ left = Slice(x, start, end, axis) scores = Pad(left, pads)"
+        " boxes = Unsqueeze(scores, last) }",
+        last=np.array([-1]),
+        start=np.array([missing]),
+        end=np.array([100]),
+        axis=np.array([1]),
+        pads=np.array([0, 0, 0, missing]),
+    )
+    falling = np.linspace(1, 0.1, 100, dtype=np.float32)
+    ir.save(exported, tmp_path / "exported.onnx")
+    feeds = [{"x": np.stack([falling, falling])}]
+    source = Lists(original, exported)
+    if passes:
+        found = check_parity(source, tmp_path / "exported.onnx", feeds)
+        assert [output.name for output in found.outputs] == ["scores", "boxes"]
+        assert {output.unmatched for output in found.outputs} == {2 * missing}
+    else:
+        with pytest.raises(CheckFailed, match=r"'scores, boxes' of the exported graph has \d+ rows"):
+            check_parity(source, tmp_path / "exported.onnx", feeds)

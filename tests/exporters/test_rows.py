@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporters.rows import compare_rows
+from exporters.rows import compare_rows, rows_of_lists
 from runtime.tensors import Array
 
 TOLERANCE = 1e-4
@@ -22,6 +22,16 @@ def test_equal_rows_are_all_in_place() -> None:
     found = compare_rows(rows(3, 2, 1), rows(3, 2, 1), TOLERANCE)
     assert (found.rows, found.unmatched, found.moved, found.absolute) == (3, 0, 0, 0)
     assert found.within_limits
+
+
+def test_rows_of_lists_are_numbered_and_end_where_the_scores_are_zero() -> None:
+    scores = np.array([[[0.9, 0.5, 0], [0, 0, 0]], [[0.7, 0, 0], [0.6, 0, 0]]], np.float32)
+    boxes = np.arange(24, dtype=np.float32).reshape(2, 2, 3, 2)
+    found = rows_of_lists(scores, boxes)
+    expected = [[0, 0.9, 0, 1], [0, 0.5, 2, 3], [2, 0.7, 12, 13], [3, 0.6, 18, 19]]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert found.dtype == np.float32
+    assert rows_of_lists(np.zeros((2, 3), np.float32), np.zeros((2, 3, 4), np.float32)).shape == (0, 6)
 
 
 def test_two_neighbours_that_changed_places_count_as_one_moved_row() -> None:

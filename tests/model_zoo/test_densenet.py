@@ -11,22 +11,32 @@ import numpy as np
 import pytest
 
 from model_zoo.catalog import get_model
-from model_zoo.densenet_layers import REDUCED, Sizes, reduced_network, shipped_network, standard_network
+from model_zoo.densenet_layers import (
+    AIMATRIX,
+    Sizes,
+    aimatrix_network,
+    shipped_network,
+    standard_network,
+    tensorflow_network,
+)
 from model_zoo.layers import BatchNorm, Convolution, FeatureMap, Network, Relu
 from model_zoo.layers_caffe import caffe_source, prototxt
+from model_zoo.layers_tensorflow import tensorflow_source
 from model_zoo.layers_weights import weights_of
 from model_zoo.spec import Split
 from runtime.errors import UsageError
 from tests.model_zoo.layers_relatives import (
     DENSENET,
     DENSENET_SHIPPED,
+    DENSENET_TENSORFLOW,
     channels_first,
     noise,
     weights_of_relative,
 )
 
 STANDARD, SHIPPED = standard_network(Sizes()), shipped_network(Sizes())
-ONLY_THREE_BLOCKS = reduced_network(REDUCED)
+IN_TENSORFLOW = tensorflow_network(Sizes())
+ONLY_THREE_BLOCKS = aimatrix_network(AIMATRIX)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +111,7 @@ def test_rounding_up_is_another_function_of_the_same_weights() -> None:
     assert np.abs(prob - softmax).max() > 1e-3
 
 
-def test_the_reduced_network_normalises_behind_every_convolution() -> None:
+def test_the_network_of_ai_matrix_normalises_behind_every_convolution() -> None:
     """Its dense layers do so on both sides of a convolution (MODELS.md 5.2)."""
     read_by = {layer.bottoms[0]: layer for layer in ONLY_THREE_BLOCKS.layers}
     convolutions = [layer for layer in ONLY_THREE_BLOCKS.layers if isinstance(layer, Convolution)]
@@ -118,7 +128,7 @@ def test_the_reduced_network_normalises_behind_every_convolution() -> None:
 
 def test_feeds_are_centred_and_scaled_for_caffe() -> None:
     variants = get_model("densenet121").variants
-    images = next(variants["reduced"].feeds("tensorflow").batches(1, Split.EVALUATION))["images"]
+    images = next(variants["aimatrix"].feeds("tensorflow").batches(1, Split.EVALUATION))["images"]
     data = next(variants[""].feeds("caffe").batches(1, Split.EVALUATION))["data"]
     expected = (images[..., ::-1] - np.array([103.94, 116.78, 123.68], np.float32)) * np.float32(0.017)
     np.testing.assert_allclose(data, expected.transpose(0, 3, 1, 2), rtol=1e-6)
@@ -126,7 +136,37 @@ def test_feeds_are_centred_and_scaled_for_caffe() -> None:
 
 def test_feeds_of_a_framework_it_is_not_in_are_refused() -> None:
     with pytest.raises(UsageError, match="unknown framework of densenet121 'tensorflow': valid: caffe"):
-        get_model("densenet121").variants[""].feeds("tensorflow")
+        get_model("densenet121").variants["as-shipped"].feeds("tensorflow")
+
+
+def test_the_standard_network_in_tensorflow_is_fed_and_counts_as_in_caffe() -> None:
+    variant = get_model("densenet121").variants[""]
+    assert list(variant.build) == ["caffe", "tensorflow"]
+    assert variant.counts["tensorflow"] == variant.counts["caffe"]
+    assert (IN_TENSORFLOW.parameters, IN_TENSORFLOW.macs) == (7_978_856, 2_834_161_664)
+    images = next(variant.feeds("tensorflow").batches(2, Split.EVALUATION))["images"]
+    data = next(variant.feeds("caffe").batches(2, Split.EVALUATION))["data"]
+    np.testing.assert_array_equal(channels_first(images[..., ::-1]), data)
+
+
+def test_the_standard_network_is_one_function_in_both_frameworks() -> None:
+    """Of the same photographs' colours in either order, with seeded weights."""
+    ours, caffe = weights_of(IN_TENSORFLOW, None), weights_of(STANDARD, None)
+    assert {name: array.shape for name, array in ours.items()} == IN_TENSORFLOW.tensors()
+    np.testing.assert_array_equal(ours["conv1/kernel"], caffe["conv1/kernel"][:, :, ::-1])
+    for name in ours.keys() - {"conv1/kernel"}:
+        np.testing.assert_array_equal(ours[name], caffe[name].reshape(ours[name].shape))
+
+
+def test_a_relative_answers_in_tensorflow_as_opencv_does() -> None:
+    weights, images = dict(weights_of_relative(DENSENET)), noise(DENSENET)
+    logits = caffe_source(DENSENET, weights).run({"data": channels_first(images)})["fc6"]
+    weights["conv1/kernel"] = np.ascontiguousarray(weights["conv1/kernel"][:, :, ::-1])
+    weights["fc6/kernel"] = weights["fc6/kernel"][0, 0]
+    source = tensorflow_source(DENSENET_TENSORFLOW, weights)
+    ours = source.run({"images": np.ascontiguousarray(images[..., ::-1])})["logits"]
+    np.testing.assert_allclose(ours, logits[:, :, 0, 0], atol=2e-4)
+    assert ours.std() > 0.02
 
 
 def test_weights_of_the_standard_network_are_the_shipped_ones_too() -> None:

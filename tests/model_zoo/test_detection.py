@@ -72,8 +72,23 @@ def test_images_are_judged_apart_and_nothing_equals_nothing() -> None:
     assert agree(reference, rows((0, 3, 0.9, *BOX)), samples=3) == [1, 0, 1]
 
 
+def test_lists_by_class_go_to_their_images_without_the_zeros_behind_them() -> None:
+    """Two images, three classes but the background, four rows each; corners begin with y."""
+    scores, boxes = np.zeros((2, 3, 4), np.float32), np.zeros((2, 3, 4, 4), np.float32)
+    scores[0, 2, :2], boxes[0, 2, 0], boxes[0, 2, 1] = (0.9, 0.8), (0.1, 0.2, 0.3, 0.4), (0.5, 0.6, 0.7, 0.8)
+    scores[1, 0, 0], boxes[1, 0, 0] = 0.7, (0.1, 0.2, 0.3, 0.4)
+    first, second = single_shot({"scores": scores, "boxes": boxes}, 2)
+    assert (first.labels.tolist(), second.labels.tolist()) == ([3, 3], [1])
+    np.testing.assert_allclose(first.corners, [[0.2, 0.1, 0.4, 0.3], [0.6, 0.5, 0.8, 0.7]], rtol=1e-6)
+    np.testing.assert_allclose(second.scores, [0.7], rtol=1e-6)
+    with pytest.raises(CheckFailed, match="output 'scores' holds 1 NaN"):
+        single_shot({"scores": np.where(scores == 0.7, np.nan, scores).astype("f"), "boxes": boxes}, 2)
+
+
 def test_other_outputs_than_a_detectors_are_refused() -> None:
-    with pytest.raises(GraphError, match=r"wants one output \[1, 1, rows, 7\], the graph gives"):
+    with pytest.raises(
+        GraphError, match=r"wants one output \[1, 1, rows, 7\], or scores and boxes; the graph"
+    ):
         single_shot({"prob": np.zeros((2, 1000), np.float32)}, 2)
     with pytest.raises(GraphError, match="regions want outputs rois, cls_prob, bbox_pred"):
         REGIONS.read(rows((0, 3, 0.9, *BOX)), 1)

@@ -23,7 +23,7 @@ NETWORKS = [
     googlenet_layers.caffe_network(googlenet_layers.Sizes()),
     googlenet_layers.tensorflow_network(googlenet_layers.Sizes()),
     densenet_layers.standard_network(densenet_layers.Sizes()),
-    densenet_layers.reduced_network(densenet_layers.REDUCED),
+    densenet_layers.aimatrix_network(densenet_layers.AIMATRIX),
 ]
 every_network = pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.statistics)
 
@@ -31,7 +31,7 @@ DIGESTS = {
     "googlenet-caffe": "804152ae5f76bca575384a06fec798f39cf1bcae0592f8bf3261a92646e0aef9",
     "googlenet-tensorflow": "e89514646369ca0ac8fd89daf04159dc9db3a56c4edc9094cfe09a6716e2ef6e",
     "densenet121": "78a95e17d4c8e620244e21a881c95f5ffaa675c13ed6f5cbe5cfc821cb201033",
-    "densenet121-reduced": "eaf571c3d764bcdb6ba81f4a88d67d6721cdc089e3dff16b91506121b82e8710",
+    "densenet121-aimatrix": "eaf571c3d764bcdb6ba81f4a88d67d6721cdc089e3dff16b91506121b82e8710",
 }
 
 _BEFORE_LOCAL_RESPONSE = ("conv1/7x7_s2", "conv2/3x3")

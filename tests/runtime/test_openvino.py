@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx.numpy_helper
+import onnx.parser
 import onnx_ir as ir
 import pytest
 from onnx.reference import ReferenceEvaluator
@@ -188,3 +190,20 @@ def test_a_graph_without_one_is_given_as_it_stands(
     with _open(model, tmp_path) as session:
         session.run(model.feed())
         assert session.executed().lowering is None
+
+
+def test_both_directions_of_a_recurrent_layer_are_attested(tmp_path: Path) -> None:
+    """OpenVINO makes a kernel of each, and neither bears the layer's name."""
+    text = """<ir_version: 10, opset_import: ["": 22]>
+        g (float[7,batch,4] x) => (float[7,2,batch,5] y) {
+        [layer] y = LSTM<hidden_size=5, direction="bidirectional">(x, w, r) }"""
+    proto = onnx.parser.parse_model(text)
+    rng = np.random.default_rng(0)
+    for name, shape in (("w", (2, 20, 4)), ("r", (2, 20, 5))):
+        array = rng.standard_normal(shape).astype(np.float32)
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    onnx.save(proto, tmp_path / "lstm.onnx")
+    feed = {"x": rng.standard_normal((7, 3, 4)).astype(np.float32)}
+    with OpenVINOBackend().open(tmp_path / "lstm.onnx", "cpu", SessionOptions()) as session:
+        session.run(feed)
+        assert session.executed().macs_by_type == {"float32": 1.0}

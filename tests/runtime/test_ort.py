@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx.numpy_helper
+import onnx.parser
 import onnx_ir as ir
 import pytest
 
@@ -166,3 +168,28 @@ def test_a_graph_with_an_unknown_operator_is_refused(tmp_path: Path) -> None:
     ir.save(ir.from_onnx_text(text), path)
     with pytest.raises(GraphError, match="Novel"):
         OnnxRuntimeBackend().open(path, "cpu", SessionOptions())
+
+
+def test_a_16_bit_graph_with_convolutions_before_a_recurrent_layer_runs(tmp_path: Path) -> None:
+    """ONNX Runtime 1.32 crashed on it; the oracle is the same graph in float32."""
+    from calibration.precision import Precision
+    from calibration.write import write_precision
+
+    text = """<ir_version: 10, opset_import: ["": 22]>
+        g (float[batch,16,1,6] x) => (float[6,batch,5] y) <int64[1] rows = {2}, int64[1] one = {1}> {
+        a = Conv(x, c) b = Relu(a) s = Squeeze(b, rows) t = Transpose<perm=[2,0,1]>(s)
+        h = LSTM<hidden_size=8>(t, w, r) f = Squeeze(h, one) y = MatMul(f, p) }"""
+    proto = onnx.parser.parse_model(text)
+    rng = np.random.default_rng(0)
+    shapes = {"c": (16, 16, 1, 1), "w": (1, 32, 16), "r": (1, 32, 8), "p": (8, 5)}
+    for name, shape in shapes.items():
+        array = (rng.standard_normal(shape) / 4).astype(np.float32)
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    onnx.save(proto, tmp_path / "fp32.onnx")
+    half = write_precision(tmp_path / "fp32.onnx", Precision.FP16, tmp_path / "fp16.onnx").path
+    feed = {"x": rng.standard_normal((2, 16, 1, 6)).astype(np.float32)}
+    answers = []
+    for graph in (tmp_path / "fp32.onnx", half):
+        with OnnxRuntimeBackend().open(graph, "cpu", SessionOptions()) as session:
+            answers.append(session.run(feed)["y"])
+    np.testing.assert_allclose(answers[1], answers[0], atol=5e-3)  # FP16 has eleven bits

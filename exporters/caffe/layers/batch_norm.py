@@ -72,8 +72,12 @@ def _statistics(build: LayerBuilder, places: _Places, channels: int) -> tuple[Ar
         return mean, variance
     factor = build.blob(places.factor, "moving-average factor", (1,))[0]
     # NOTE: a factor of 0 (a network that was never trained) means "multiply by 0", not a division.
-    inverse = np.float32(0 if factor == 0 else np.float32(1) / factor)
-    return mean * inverse, variance * inverse
+    with np.errstate(over="ignore"):
+        inverse = np.float32(0 if factor == 0 else np.float32(1) / factor)
+        statistics = mean * inverse, variance * inverse
+    if not np.isfinite(statistics).all():
+        raise build.error(f"the statistics divided by the moving-average factor {factor:g} are infinite")
+    return statistics
 
 
 def _learned(build: LayerBuilder, index: int | None, role: str, otherwise: Array) -> Array:

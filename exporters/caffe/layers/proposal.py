@@ -28,6 +28,9 @@ _NEVER = -1.0
 
 _LEAST_SCORE = -0.5
 
+_LARGEST = 1e6
+"""More than any ratio, and any scale, stride or size in pixels."""
+
 _KNOWN = frozenset({"feat_stride", "num_classes", "ratios", "scales"})
 """What param_str may say; PVANET's says the classes too, which the layer does not ask for."""
 
@@ -97,21 +100,24 @@ def _param_str(build: LayerBuilder) -> dict[str, object]:
     try:
         named = (pair.split(":", 1) for pair in pairs if pair.strip())
         return {name.strip().strip("'\""): ast.literal_eval(value.strip()) for name, value in named}
-    except (ValueError, SyntaxError) as error:
-        raise build.error(f"param_str {text!r} is not of the form 'feat_stride': 16") from error
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
+        raise build.error(f"param_str {text[:200]!r} is not of the form 'feat_stride': 16") from error
 
 
 def _numbers(build: LayerBuilder, told: dict[str, object], name: str) -> tuple[float, ...]:
     """A list of numbers above 0 that `param_str` holds; empty where it does not."""
     found = told.get(name, ())
     if not isinstance(found, list | tuple) or not all(
-        isinstance(number, int | float) and number > 0 for number in found
+        isinstance(number, int | float) and 0 < number <= _LARGEST for number in found
     ):
         raise build.error(f"param_str {told}: {name} is a list of numbers above 0")
     return tuple(found)
 
 
 def _proposals(build: LayerBuilder, bottoms: Sequence[ir.Value], regions: Regions) -> Sequence[ir.Value]:
+    sizes = (*regions.ratios, *regions.scales, regions.base, regions.stride)
+    if not 0 < min(sizes) <= max(sizes) <= _LARGEST:
+        raise build.error(f"takes ratios, scales, stride and base size from 0 to {_LARGEST:g}, got {regions}")
     cell = anchors(regions)
     _check(build, bottoms, regions, len(cell))
     build.limit("corners of anchors", 4 * prod(build.image(bottoms[1])[1:]) * len(cell))

@@ -224,3 +224,11 @@ def _moved(anchor: Array, delta: Array) -> Array:
     y = delta[1] * height + anchor[1] + height / 2
     w, h = np.exp(delta[2]) * width, np.exp(delta[3]) * height
     return np.array([x - w / 2, y - h / 2, x + w / 2, y + h / 2], np.float32)
+
+
+def some_regions(count: int, images: int, extent: float, seed: int) -> Array:
+    """Anywhere, also outside, inside out and on the halves where rounding decides."""
+    random = np.random.default_rng(seed)
+    corners = random.uniform(-0.5 * extent, 1.5 * extent, (count, 4))
+    corners[::2] = np.round(corners[::2] / 8) * 8
+    return np.concatenate([random.integers(0, images, (count, 1)), corners], axis=1).astype(np.float32)

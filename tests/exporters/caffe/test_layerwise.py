@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
 from exporters.caffe.layerwise import BlobDifference, compare_blobs, first_difference
 from exporters.caffe.source import CaffeSource
+from exporters.parity import RELATIVE_TOLERANCE
 from runtime.tensors import Array
 from tests.exporters.caffe.networks import caffemodel, prototxt, values, vector
+
+T = TypeVar("T")
 
 TEXT = """
 layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
@@ -60,6 +65,39 @@ def test_the_first_wrong_layer_is_found() -> None:
     assert first is not None
     assert (first.blob, first.layer, first.type) == ("conv/relu", "relu", "ReLU")
     assert 1e-3 < first.relative < 1
+
+
+def _off_from_zero(shift: float) -> BlobDifference:
+    """What is found where OpenCV makes zeros of values around 1, and ours makes `shift`."""
+    text = 'layer { name: "none" type: "Power" bottom: "data" top: "none" power_param { scale: 0 } }'
+    source = CaffeSource(prototxt(text, 1, 3, 7, 7), caffemodel({}))
+    (none,) = source.network.layers
+    shifted = type(none.parameter)()
+    shifted.CopyFrom(none.parameter)
+    shifted.power_param.shift = shift
+    source.network = replace(source.network, layers=(replace(none, parameter=shifted),))
+    (found,) = compare_blobs(source, {"data": values(2, 3, 7, 7, seed=5)})
+    return found
+
+
+def test_the_rounding_of_what_a_layer_reads_is_no_difference_from_zero() -> None:
+    """One float32 epsilon, 1.2e-7, beside numbers up to 3."""
+    rounding = _off_from_zero(float(np.finfo(np.float32).eps))
+    assert rounding.absolute > 0
+    assert rounding.relative < RELATIVE_TOLERANCE["float32"]
+    assert _off_from_zero(1e-5).relative > RELATIVE_TOLERANCE["float32"]
+
+
+def test_the_two_sides_are_told_as_they_are_done() -> None:
+    told: list[tuple[str, int | None]] = []
+
+    def progress(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+        for item in items:
+            told.append((description, total))
+            yield item
+
+    compare_blobs(_source(), {"data": values(2, 3, 7, 7, seed=5)}, progress)
+    assert told == [("making every blob twice", 2)] * 2
 
 
 MAX_FEATURE_MAP = """

@@ -71,3 +71,24 @@ def test_one_network_answers_feeds_of_several_batch_sizes() -> None:
     )
     for batch in (3, 1, 2):
         assert_like_opencv(source, {"data": values(batch, 3, 6, 6, seed=batch)})
+
+
+def test_an_input_that_nothing_reads_is_not_told_to_opencv() -> None:
+    """PSPNet's has the image's size for a layer that was taken out."""
+    text = prototxt('layer { name: "r" type: "ReLU" bottom: "data" top: "out" }', 1, 3, 4, 4)
+    source = CaffeSource('input: "data_dim" input_shape { dim: 1 dim: 2 }' + text, b"")
+    feed = {"data": values(2, 3, 4, 4), "data_dim": values(2, 2)}
+    np.testing.assert_array_equal(source.run(feed)["out"], np.maximum(feed["data"], 0))
+
+
+@pytest.mark.parametrize("image", [-1, 2])
+def test_regions_of_an_image_that_is_not_there_are_not_asked_of_opencv(image: int) -> None:
+    text = (
+        'input: "rois" input_shape { dim: 1 dim: 5 }'
+        'layer { name: "p" type: "PSROIPooling" bottom: "data" bottom: "rois" top: "out"'
+        " psroi_pooling_param { output_dim: 1 group_size: 2 spatial_scale: 1 } }"
+    )
+    source = CaffeSource(prototxt(text, 1, 4, 6, 6), b"")
+    feed = {"data": values(2, 4, 6, 6), "rois": np.array([[image, 0, 0, 3, 3]], np.float32)}
+    with pytest.raises(UnavailableError, match=rf"'rois' has regions of images {image} .* has 0 to 1"):
+        source.run(feed)

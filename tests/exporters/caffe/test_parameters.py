@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from exporters.caffe.source import CaffeSource
+from runtime.errors import ExportError
 from tests.exporters.caffe.networks import answer, caffemodel, fields, prototxt, run_onnx, values, vector
 
 IMAGE = (1, 4, 5, 6)
@@ -299,3 +301,40 @@ def test_learned_arrays_of_old_files_have_four_dimensions() -> None:
     blobs = caffemodel({"fc": [weight.reshape(1, 1, 3, 120), bias.reshape(1, 1, 1, 3)]})
     made = run_onnx(CaffeSource(prototxt(text, *IMAGE), blobs).to_onnx(), {"data": data})["out"]
     np.testing.assert_allclose(made, data.reshape(2, -1) @ weight.T + bias, atol=2e-5)
+
+
+def test_blobs_of_other_ranks_are_not_joined() -> None:
+    text = (
+        'layer { name: "sum" type: "Reduction" bottom: "data" top: "sum" reduction_param { axis: 1 } }'
+        'layer { name: "flat" type: "Flatten" bottom: "data" top: "flat" }'
+        'layer { name: "both" type: "Concat" bottom: "flat" bottom: "sum" top: "out" }'
+    )
+    with pytest.raises(
+        ExportError, match=r"layer 'both' \(Concat\): shapes \['batch', 120\] and \['batch'\]"
+    ):
+        CaffeSource(prototxt(text, *IMAGE), b"").to_onnx()
+
+
+def test_one_factor_scales_a_blob_of_one_dimension() -> None:
+    text = (
+        'layer { name: "sum" type: "Reduction" bottom: "data" top: "sum" reduction_param { axis: 1 } }'
+        'layer { name: "scale" type: "Scale" bottom: "sum" top: "out" scale_param { axis: 0 num_axes: 0 } }'
+    )
+    data = values(3, *IMAGE[1:])
+    source = CaffeSource(prototxt(text, *IMAGE), caffemodel({"scale": [vector(2).reshape(())]}))
+    made = run_onnx(source.to_onnx(), {"data": data})["out"]
+    np.testing.assert_allclose(made, 2 * data.sum((1, 2, 3)), atol=2e-4)
+
+
+def test_batches_are_joined() -> None:
+    """Regions of several maps (FPN), or one batch behind the other."""
+    text = (
+        'layer { name: "half" type: "Power" bottom: "data" top: "half" power_param { scale: 0.5 } }'
+        'layer { name: "both" type: "Concat" bottom: "data" bottom: "half" top: "out"'
+        " concat_param { axis: 0 } }"
+    )
+    source = CaffeSource(prototxt(text, *IMAGE), b"")
+    assert source.outputs[0].shape == ("2*batch", 4, 5, 6)
+    data = values(3, *IMAGE[1:])
+    made = run_onnx(source.to_onnx(), {"data": data})["out"]
+    np.testing.assert_array_equal(made, np.concatenate([data, data / 2]))

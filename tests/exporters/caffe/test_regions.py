@@ -16,7 +16,7 @@ from exporters.caffe.source import CaffeSource
 from runtime.errors import ExportError
 from runtime.tensors import Array
 from tests.exporters.caffe.networks import run_onnx, values
-from tests.exporters.caffe.references import Proposals, proposals, psroi_pooling, roi_pooling
+from tests.exporters.caffe.references import Proposals, proposals, roi_pooling, some_regions
 from tests.exporters.caffe.runtimes import build_with_tensorrt, parse_with_tensorrt, run_openvino
 
 PUBLISHED = (
@@ -190,14 +190,6 @@ def _pooler(shape: tuple[int, ...], size: tuple[int, int], scale: float) -> Caff
     return CaffeSource(text, b"")
 
 
-def _regions(count: int, images: int, extent: float, seed: int) -> Array:
-    """Anywhere, also outside, inside out and on the halves where rounding decides."""
-    random = np.random.default_rng(seed)
-    corners = random.uniform(-0.5 * extent, 1.5 * extent, (count, 4))
-    corners[::2] = np.round(corners[::2] / 8) * 8
-    return np.concatenate([random.integers(0, images, (count, 1)), corners], axis=1).astype(np.float32)
-
-
 @settings(max_examples=12, deadline=None)
 @given(
     height=st.integers(1, 20),
@@ -210,7 +202,7 @@ def test_regions_are_pooled_exactly(
     height: int, width: int, size: tuple[int, int], scale: float, seed: int
 ) -> None:
     source = _pooler((1, 3, height, width), size, scale)
-    feed = {"x": values(2, 3, height, width), "rois": _regions(24, 2, 20 / scale, seed)}
+    feed = {"x": values(2, 3, height, width), "rois": some_regions(24, 2, 20 / scale, seed)}
     made = run_onnx(source.to_onnx(), feed)["out"]
     np.testing.assert_array_equal(made, roi_pooling(feed["x"], feed["rois"], size, scale))
 
@@ -218,7 +210,7 @@ def test_regions_are_pooled_exactly(
 def test_onnx_runtimes_own_operator_says_the_same() -> None:
     import onnxruntime
 
-    feed = {"x": values(2, 8, 38, 50), "rois": _regions(100, 2, 800, 1)}
+    feed = {"x": values(2, 8, 38, 50), "rois": some_regions(100, 2, 800, 1)}
     made = run_onnx(_pooler((1, 8, 38, 50), (7, 7), 0.0625).to_onnx(), feed)["out"]
     node = helper.make_node("MaxRoiPool", ["x", "rois"], ["y"], pooled_shape=[7, 7], spatial_scale=0.0625)
     of_float = onnx.TensorProto.FLOAT
@@ -236,7 +228,7 @@ def test_onnx_runtimes_own_operator_says_the_same() -> None:
 def test_openvino_pools_exactly_and_tensorrt_builds_an_engine(tmp_path: Path) -> None:
     # Seven pixels by six bins: OpenVINO's own division would move the last bin's edge.
     model = _pooler((1, 8, 13, 17), (7, 6), 0.0625).to_onnx()
-    feed = {"x": values(2, 8, 13, 17), "rois": _regions(200, 2, 300, 0)}
+    feed = {"x": values(2, 8, 13, 17), "rois": some_regions(200, 2, 300, 0)}
     made = run_openvino(model, feed, tmp_path)["out"]
     np.testing.assert_array_equal(made, roi_pooling(feed["x"], feed["rois"], (7, 6), 0.0625))
     build_with_tensorrt(model, tmp_path, batch=2, regions=50)
@@ -247,54 +239,6 @@ def test_openvino_proposes_the_same_and_tensorrt_takes_the_graph(tmp_path: Path)
     expected, _ = proposals(feed["scores"], feed["deltas"], feed["im_info"], Proposals(anchors=PUBLISHED))
     np.testing.assert_allclose(run_openvino(model, feed, tmp_path)["rois"], expected, atol=2e-4)
     parse_with_tensorrt(model)
-
-
-def _voter(shape: tuple[int, ...], kinds: int, bins: int, scale: float) -> CaffeSource:
-    text = (
-        _input("x", *shape)
-        + _input("rois", 1, 5)
-        + 'layer { name: "vote" type: "PSROIPooling" bottom: "x" bottom: "rois" top: "out"'
-        + f" psroi_pooling_param {{ output_dim: {kinds} group_size: {bins} spatial_scale: {scale} }} }}"
-    )
-    return CaffeSource(text, b"")
-
-
-@settings(max_examples=12, deadline=None)
-@given(
-    height=st.integers(1, 20),
-    width=st.integers(1, 20),
-    kinds=st.integers(1, 3),
-    bins=st.integers(1, 7),
-    scale=st.sampled_from([0.0625, 0.125, 1.0]),
-    seed=st.integers(0, 1000),
-)
-def test_every_bin_of_a_region_is_the_mean_of_its_own_channels(
-    height: int, width: int, kinds: int, bins: int, scale: float, seed: int
-) -> None:
-    shape = (kinds * bins * bins, height, width)
-    source = _voter((1, *shape), kinds, bins, scale)
-    feed = {"x": values(2, *shape), "rois": _regions(24, 2, 20 / scale, seed)}
-    made = run_onnx(source.to_onnx(), feed)["out"]
-    np.testing.assert_allclose(made, psroi_pooling(feed["x"], feed["rois"], kinds, bins, scale), atol=2e-6)
-
-
-def test_openvino_votes_alike_and_tensorrt_builds_an_engine(tmp_path: Path) -> None:
-    model = _voter((1, 3 * 49, 13, 17), 3, 7, 0.0625).to_onnx()
-    feed = {"x": values(2, 3 * 49, 13, 17), "rois": _regions(200, 2, 300, 0)}
-    expected = psroi_pooling(feed["x"], feed["rois"], 3, 7, 0.0625)
-    np.testing.assert_allclose(run_openvino(model, feed, tmp_path)["out"], expected, atol=2e-6)
-    build_with_tensorrt(model, tmp_path, batch=2, regions=50)
-
-
-@pytest.mark.parametrize(
-    ("kinds", "bins", "scale", "message"),
-    [(0, 7, 1.0, "all above 0"), (3, 7, 0.0, "all above 0"), (2, 7, 1.0, "want 98 channels, got 147")],
-)
-def test_votes_that_do_not_fit_their_channels_are_refused(
-    kinds: int, bins: int, scale: float, message: str
-) -> None:
-    with pytest.raises(ExportError, match=rf"layer 'vote' \(PSROIPooling\): .*{message}"):
-        _voter((1, 147, 8, 8), kinds, bins, scale).to_onnx()
 
 
 def test_regions_and_images_are_counted_apart() -> None:
@@ -309,24 +253,6 @@ def test_regions_and_images_are_counted_apart() -> None:
 def test_pooling_to_nothing_is_refused(size: tuple[int, int], scale: float, message: str) -> None:
     with pytest.raises(ExportError, match=rf"layer 'pool' \(ROIPooling\): .*{message}"):
         _pooler((1, 3, 8, 8), size, scale).to_onnx()
-
-
-def test_regions_may_come_in_four_dimensions() -> None:
-    """As R-FCN's prototxts give them."""
-    source = _voter((1, 9, 8, 8), 1, 3, 0.5)
-    text = source.prototxt.replace("dim: 1 dim: 5", "dim: 1 dim: 5 dim: 1 dim: 1")
-    feed = {"x": values(1, 9, 8, 8), "rois": _regions(6, 1, 16, 3)}
-    flat = run_onnx(source.to_onnx(), feed)["out"]
-    deep = run_onnx(CaffeSource(text, b"").to_onnx(), feed | {"rois": feed["rois"].reshape(6, 5, 1, 1)})
-    np.testing.assert_array_equal(deep["out"], flat)
-
-
-def test_the_number_of_an_image_is_cut_down_to_a_whole_one() -> None:
-    for source in (_pooler((1, 9, 8, 8), (2, 2), 0.5), _voter((1, 9, 8, 8), 1, 3, 0.5)):
-        feed = {"x": values(2, 9, 8, 8), "rois": _regions(6, 2, 16, 3)}
-        whole = run_onnx(source.to_onnx(), feed)["out"]
-        feed["rois"][:, 0] += np.float32(0.75)
-        np.testing.assert_array_equal(run_onnx(source.to_onnx(), feed)["out"], whole)
 
 
 def test_regions_of_several_maps_are_joined() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from exporters.passes.batch_norm import fold_batch_norm
 from runtime.tensors import Array
-from tests.exporters.graphs import apply, operators, parse, random
+from tests.exporters.graphs import apply, evaluate, operators, parse, random
 
 STATISTICS = {
     "g": random(4, seed=1) + 2,
@@ -106,6 +106,25 @@ def test_a_weight_that_two_convolutions_share_is_copied_before_it_is_scaled() ->
     )
     folded = apply(fold_batch_norm, parse(text, w=weight(4, 4, 3, 3), **STATISTICS))
     assert operators(folded) == {"Conv": 2}
+
+
+def test_a_folded_weight_is_not_looked_into_before_it_is_asked_for() -> None:
+    asked: list[str] = []
+
+    def read() -> ir.TensorProtocol:
+        asked.append("weight")
+        return ir.tensor(weight(4, 3, 3, 3))
+
+    text = CONV + "(x, w) n = BatchNormalization(c, g, b, m, v) s = Mul(n, k) y = Add(s, t) }"
+    model = parse(text, w=weight(4, 3, 3, 3), **STATISTICS, k=random(4, 1, 1), t=random(4, 1, 1, seed=6))
+    before = evaluate(model)
+    model.graph.initializers["w"].const_value = ir.LazyTensor(
+        read, dtype=ir.DataType.FLOAT, shape=ir.Shape([4, 3, 3, 3]), name="w"
+    )
+    fold_batch_norm(model)
+    assert asked == []
+    np.testing.assert_allclose(evaluate(model)[0], before[0], rtol=1e-4, atol=1e-5)
+    assert asked == ["weight"]
 
 
 def test_folding_rounds_once() -> None:

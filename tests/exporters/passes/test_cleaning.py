@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import onnx_ir as ir
 import pytest
 
-from exporters.passes.constants import fold_constants
+from exporters.passes.constants import _FOLDED_OTHERWISE, fold_constants
 from exporters.passes.dead import remove_dead
 from exporters.passes.duplicates import merge_duplicates
 from exporters.passes.no_ops import remove_no_ops
@@ -39,6 +41,28 @@ def test_arithmetic_on_constants_is_folded() -> None:
     text = "g (float[N,4] x) => (float[N,4] y) { r = Sqrt(v) k = Div(g, r) y = Mul(x, k) }"
     folded = apply(fold_constants, parse(text, v=np.abs(random(4)) + 1, g=random(4)))
     assert operators(folded) == {"Mul": 1}
+
+
+def test_an_empty_part_of_a_concat_goes() -> None:
+    text = "g (float[N,4] x, float[N,0] e) => (float[N,4] y) { c = Concat<axis=1>(x, e) y = Relu(c) }"
+    folded = apply(fold_constants, parse(text))
+    assert [value.name for value in folded.graph.node(0).inputs if value] == ["x"]
+
+
+def test_where_nothing_can_fold_the_optimizer_is_not_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    text = "g (float[N,4] x, float[N,4] z) => (float[N,8] y) { a = Add(x, k) y = Concat<axis=1>(a, z) }"
+    assert operators(apply(fold_constants, parse(text, k=random(4)))) == {"Add": 1, "Concat": 1}
+    with pytest.raises(ImportError, match="onnxscript"):
+        fold_constants(parse(text.replace("a = Add(x, k)", "j = Neg(k) a = Add(x, j)"), k=random(4)))
+
+
+def test_every_rule_of_the_optimizer_is_known_here() -> None:
+    """Of these five, four only see through what begins at a Shape or a constant; Concat is looked into."""
+    from onnxscript.optimizer._constant_folding import registry
+
+    ruled = {op_type for domain, op_type in registry.op_evaluators if not domain}
+    assert ruled - _FOLDED_OTHERWISE == {"Abs", "Add", "Concat", "Gather", "Squeeze"}
 
 
 def test_a_broadcast_that_would_swell_the_file_stays() -> None:
@@ -139,6 +163,12 @@ def test_a_reshape_tells_the_open_dimension() -> None:
     tensor = ir.convenience.get_const_tensor(kept.graph.initializers["s"])
     assert tensor is not None
     assert tensor.numpy().tolist() == [0, 3, 8]
+
+
+def test_what_follows_the_reshape_has_the_open_dimension_too() -> None:
+    text = "g (float[batch,6,4] x) => (float[batch,3,8] y) { r = Reshape(x, s) a = Relu(r) y = Tanh(a) }"
+    kept = apply(keep_open_dimension, parse(text, s=np.array([-1, 3, 8])))
+    assert [str(node.outputs[0].shape) for node in kept.graph] == ["[batch,3,8]"] * 3
 
 
 @pytest.mark.parametrize("target", [[-1, 4], [-1, 2, 6, 4], [4, -1, 6]])

@@ -1,0 +1,69 @@
+"""CRNN (Shi et al. 2016, "An end-to-end trainable neural network for image-based sequence recognition").
+
+The network, its size and its double normalisation are those that AI Matrix runs (MODELS.md 13). Logits are
+[batch, columns, characters], as every output of the zoo begins with the batch; the reference turns them to
+[columns, batch, characters] for TensorFlow's decoder, which moves values and computes nothing.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model_zoo.crnn_layers import Sizes, crnn_network
+from model_zoo.framing import Warp
+from model_zoo.layers import Network
+from model_zoo.spec import Counts, FeedSource, ModelSpec, PaperRow, Variant
+from model_zoo.text_recognition import BEST_PATH
+from runtime.errors import unknown_name
+
+if TYPE_CHECKING:
+    from exporters.source import Source
+
+NETWORK = crnn_network(Sizes())
+_PIXEL_CENTRE = 127.5
+
+
+def build(network: Network, weights: Path | None) -> Source:
+    """The network in TensorFlow, with seeded weights or those of a file (see `crnn_layers`)."""
+    from model_zoo.crnn_seeded import weights_of
+    from model_zoo.layers_tensorflow import tensorflow_source
+
+    return tensorflow_source(network, weights_of(network, weights))
+
+
+def _feeds(framework: str) -> FeedSource:
+    """Rendered words as x / 127.5 - 1, BGR; raises UsageError for another framework than TensorFlow."""
+    from model_zoo.image_feeds import ImageFormat
+    from model_zoo.word_images import word_feeds
+
+    if framework != "tensorflow":
+        raise unknown_name("framework of crnn", framework, ("tensorflow",))
+    return word_feeds(
+        ImageFormat(
+            NETWORK.input_name,
+            NETWORK.input_size,
+            "NHWC",
+            "BGR",
+            mean=(_PIXEL_CENTRE,) * 3,
+            scale=1 / _PIXEL_CENTRE,
+            framing=Warp(),
+        )
+    )
+
+
+SPEC = ModelSpec(
+    "crnn",
+    "CRNN",
+    PaperRow(batch_size=256, flops=5.23e11, seconds=0.086),
+    {
+        "": Variant(
+            "CRNN, 32x100, two bidirectional LSTMs of 256 units, 36 characters and a blank",
+            build={"tensorflow": partial(build, NETWORK)},
+            counts={"tensorflow": Counts(NETWORK.parameters, NETWORK.macs)},
+            feeds=_feeds,
+            task=BEST_PATH,
+        )
+    },
+)
