@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from exporters.caffe.layers import PYTHON_LAYERS
+from exporters.caffe.layers import PYTHON_PROPOSALS
 from exporters.caffe.network import unread_tops
 from exporters.caffe.python_layers import class_of
 
@@ -38,4 +38,4 @@ def without_post_processing(network: Network) -> Network:
 
 
 def _is_post_processing(layer: Layer) -> bool:
-    return layer.type in POST_PROCESSING or (layer.type == "Python" and class_of(layer) in PYTHON_LAYERS)
+    return layer.type in POST_PROCESSING or (layer.type == "Python" and class_of(layer) in PYTHON_PROPOSALS)

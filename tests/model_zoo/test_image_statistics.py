@@ -49,7 +49,7 @@ def test_photographs_give_the_stored_statistics(subject: Subject) -> None:
     if subject.feeds.synthetic:
         pytest.skip(f"statistics are of photographs, and the feeds are {subject.feeds.origin}")
     stored = load(path_of(subject.statistics))
-    measured = measure(subject.walk, photographs(subject.feeds))
+    measured = measure(subject.walk, photographs(subject.feeds, subject.images))
     deviation = np.sqrt(stored.moving_variance.astype(np.float64))
     shift = (measured.moving_mean.astype(np.float64) - stored.moving_mean) / deviation
     # float16 rounds differently where sums do; what is left grows with depth

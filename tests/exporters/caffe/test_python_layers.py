@@ -75,3 +75,11 @@ def test_a_function_that_no_layer_asks_for_is_refused() -> None:
     relu = 'layer { name: "r" type: "ReLU" bottom: "data" top: "r" }'
     with pytest.raises(UsageError, match=r"is left for .*: it has none; leave the function out"):
         CaffeSource(prototxt(relu, 1, 2), b"", python_layers={OTHERS: _times(2)})
+
+
+def test_a_python_layer_that_is_no_post_processing_is_not_cut_off() -> None:
+    """ENet's dropout, at the end of the network."""
+    text = 'layer { name: "drop" type: "Python" bottom: "data" top: "out" python_param {'
+    text += ' module: "spatial_dropout" layer: "SpatialDropoutLayer" } }'
+    with pytest.raises(UsageError, match="has no DetectionOutput or Proposal layer"):
+        CaffeSource(prototxt(text, 1, 2), b"").without_post_processing()
