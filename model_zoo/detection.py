@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_zoo.detection_layers import LISTS
-from runtime.errors import CheckFailed, GraphError
+from model_zoo.finite import finite
+from runtime.errors import GraphError
 from runtime.tensors import Array
 
 _ROW = 7
+_NOTHING = "it finds nothing"
 _WIDEST = float(np.log(1000 / 16))
 """The most that an offset may widen a box, as an exponent: where py-faster-rcnn's successor caps it."""
 
@@ -78,14 +80,14 @@ def single_shot(outputs: Mapping[str, Array], samples: int) -> Sequence[Found]:
     A row of label -1 says that nothing was found, and so does a score of 0 in TensorFlow's lists.
     """
     if outputs.keys() == set(LISTS):
-        return list(_listed(*(_finite(name, outputs[name]) for name in LISTS)))
+        return list(_listed(*(finite(name, outputs[name], _NOTHING) for name in LISTS)))
     ((name, rows),) = outputs.items() if len(outputs) == 1 else (("", np.empty(0)),)
     if rows.ndim != 4 or rows.shape[-1] != _ROW:
         raise GraphError(
             f"detection wants one output [1, 1, rows, {_ROW}], or {' and '.join(LISTS)}; the graph gives"
             f" { ({name: list(array.shape) for name, array in outputs.items()}) }"
         )
-    rows = _finite(name, rows).reshape(-1, _ROW)
+    rows = finite(name, rows, _NOTHING).reshape(-1, _ROW)
     rows = rows[rows[:, 1] >= 0]
     found = Found(rows[:, 1].astype(np.int64), rows[:, 2], rows[:, 3:])
     return [found.at(rows[:, 0] == image) for image in range(samples)]
@@ -116,7 +118,7 @@ class RegionClasses:
         wanted = ("rois", "cls_prob", "bbox_pred")
         if set(outputs) != set(wanted):
             raise GraphError(f"regions want outputs {', '.join(wanted)}; the graph gives {sorted(outputs)}")
-        rois, scores, offsets = (_finite(name, outputs[name]) for name in wanted)
+        rois, scores, offsets = (finite(name, outputs[name], _NOTHING) for name in wanted)
         corners = refined(rois[:, 1:], offsets.reshape(*scores.shape, 4))
         images = rois[:, 0]
         return [self._best(scores[images == image], corners[images == image]) for image in range(samples)]
@@ -179,13 +181,3 @@ def suppressed(corners: Array, overlap: float) -> NDArray[np.int64]:
         if not over[index, kept].any():
             kept.append(index)
     return np.array(kept, np.int64)
-
-
-def _finite(name: str, array: Array) -> Array:
-    bad = int(array.size - np.count_nonzero(np.isfinite(array)))
-    if bad:
-        raise CheckFailed(
-            f"output {name!r} holds {bad} NaN or infinite values of {array.size}, so it finds nothing;"
-            " a precision that overflows does this: try bf16, or keep the layer in float32"
-        )
-    return array

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_zoo.cpn_layers import HEATMAPS, STRIDE
-from runtime.errors import CheckFailed, GraphError
+from model_zoo.finite import finite
+from runtime.errors import GraphError
 from runtime.tensors import Array
 
 COCO_PAIRS = ((1, 2), (3, 4), (5, 6), (7, 8), (9, 10), (11, 12), (13, 14), (15, 16))
@@ -56,13 +57,7 @@ def heatmaps_of(outputs: Mapping[str, Array]) -> Array:
             f"key points want an output {HEATMAPS!r} [samples, height, width, key points], the graph gives"
             f" { ({name: list(array.shape) for name, array in outputs.items()}) }"
         )
-    bad = int(maps.size - np.count_nonzero(np.isfinite(maps)))
-    if bad:
-        raise CheckFailed(
-            f"output {HEATMAPS!r} holds {bad} NaN or infinite values of {maps.size}, so it shows no"
-            " key points; a precision that overflows does this: try bf16, or keep the layer in float32"
-        )
-    return maps
+    return finite(HEATMAPS, maps, "it shows no key points")
 
 
 def with_mirrored(heatmaps: Array, mirrored: Array) -> Array:

@@ -13,7 +13,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import CheckFailed, GraphError
+from model_zoo.finite import finite
+from runtime.errors import GraphError
 from runtime.tensors import Array
 
 
@@ -155,10 +156,4 @@ def _only_matrix(task: str, outputs: Mapping[str, Array]) -> Array:
 def _finite_matrix(task: str, name: str, array: Array) -> Array:
     if array.ndim != 2 or not array.shape[-1]:
         raise GraphError(f"{task} wants {name!r} as [samples, values], the graph gives {list(array.shape)}")
-    bad = int(array.size - np.count_nonzero(np.isfinite(array)))
-    if bad:
-        raise CheckFailed(
-            f"output {name!r} holds {bad} NaN or infinite values of {array.size}, so it decides nothing;"
-            " a precision that overflows does this: try bf16, or keep the layer in float32"
-        )
-    return array
+    return finite(name, array, "it decides nothing")

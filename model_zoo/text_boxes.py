@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_zoo.detection import overlaps
+from model_zoo.finite import finite
 from model_zoo.seglink_layers import CROSS_LINKS, FINER, GEOMETRY, LOCAL_LINKS, NEIGHBOURS, SEGMENTS
-from runtime.errors import CheckFailed, GraphError
+from runtime.errors import GraphError
 from runtime.tensors import Array
 
 Boxes = NDArray[np.float64]
@@ -108,13 +109,7 @@ class TextBoxes:
                 f"text boxes want an output {name!r} {list(wanted)}, the graph gives"
                 f" { ({name: list(array.shape) for name, array in outputs.items()}) }"
             )
-        bad = int(array.size - np.count_nonzero(np.isfinite(array)))
-        if bad:
-            raise CheckFailed(
-                f"output {name!r} holds {bad} NaN or infinite values of {array.size}, so it finds no text;"
-                " a precision that overflows does this: try bf16, or keep the layer in float32"
-            )
-        return array
+        return finite(name, array, "it finds no text")
 
     def _share(self, one: Boxes, other: Boxes) -> float:
         """Of the boxes around the text boxes, sides upright: a turn of a few degrees changes little."""
