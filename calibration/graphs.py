@@ -13,7 +13,7 @@ from onnx_ir.passes import common
 from runtime.errors import GraphError
 from runtime.files import replacing_file
 from runtime.graphs import load
-from runtime.opset import at_opset
+from runtime.opset import at_opset, readable_opset
 
 LEAST_OPSET = 22
 """The oldest with BF16 Conv; Q/DQ and FP16 scales are older. Also the zoo's own opset."""
@@ -28,13 +28,14 @@ _LARGEST_PROTOBUF = 2_000_000_000
 def open_float_graph(path: Path) -> ir.Model:
     """Load an FP32 file in one normal form, the same each time, so that tensors keep their names.
 
-    Constants are initializers, functions are inlined, the opset is LEAST_OPSET or newer, each node
-    has a name of its own, and each value a type. Raises GraphError.
+    Constants are initializers, functions are inlined, the opset is LEAST_OPSET or newer (older where
+    ONNX Runtime lacks an operator there), each node has a name of its own, and each value a type. Raises
+    GraphError.
     """
     model = load(path)
     if len(model.functions):
         common.InlinePass()(model)
-    model = at_opset(model, max(LEAST_OPSET, model.graph.opset_imports.get("", 0)))
+    model = at_opset(model, max(readable_opset(model, LEAST_OPSET), model.graph.opset_imports.get("", 0)))
     model.ir_version = max(LEAST_IR_VERSION, model.ir_version or 0)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     common.RemoveInitializersFromInputsPass()(model)

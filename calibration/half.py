@@ -73,6 +73,7 @@ STAYS_FLOAT: Mapping[str, str] = {
     "ReduceProd": _LARGE_SUM,
     "ReduceSum": _LARGE_SUM,
     "ReduceSumSquare": _LARGE_SUM,
+    "RoiAlign": "ONNX wants its regions, which are positions, in the type of its features",
     "Sqrt": _STEEP,
 }
 """Operator type to why it computes in float32 in every file."""

@@ -17,6 +17,9 @@ REASON = "it works out positions, and those need the digits of float32"
 _CHOOSES = frozenset({"NonMaxSuppression", "NonZero", "TopK"})
 """Operators that turn numbers into places."""
 
+_READS_AT = {"RoiAlign": 1}
+"""Operators that read features at positions: which input those are."""
+
 _MOVES = frozenset(
     {
         "Compress",
@@ -44,6 +47,7 @@ def position_nodes(graph: ir.Graph) -> frozenset[ir.Node]:
     """The nodes behind the last products up to what chooses places, and those that move what they made."""
     pending = [node for node in graph if _chooses(node)]
     found = dict.fromkeys(pending)
+    pending += [node for node in graph if node.op_type in _READS_AT]
     while pending:
         for maker in _makers(pending.pop()):
             if maker not in found and maker.op_type not in MULTIPLYING:
@@ -63,8 +67,9 @@ def _chooses(node: ir.Node) -> bool:
 
 
 def _makers(node: ir.Node) -> Iterator[ir.Node]:
-    """Of the floats and conditions that `node` reads."""
-    for value in node.inputs:
+    """Of the floats and conditions that `node` reads; of positions alone, where it reads others at them."""
+    read = node.inputs if node.op_type not in _READS_AT else [node.inputs[_READS_AT[node.op_type]]]
+    for value in read:
         maker = value.producer() if value is not None else None
         if maker is not None and value is not None and (_is_float(value) or value.dtype == ir.DataType.BOOL):
             yield maker

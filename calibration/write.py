@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from calibration.graphs import open_float_graph, save_checked
+from calibration.graphs import LEAST_OPSET, open_float_graph, save_checked
 from calibration.half import HALF_FORMATS, convert_to_half
 from calibration.placement import nothing_to_quantise
 from calibration.precision import Precision
@@ -17,6 +17,7 @@ from calibration.ranges import Ranges
 from runtime.errors import CalibrationError
 from runtime.files import replacing_file
 from runtime.graphs import graph_digest, load
+from runtime.opset import at_opset
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ def write_precision(
         _copy(fp32, out)
         return PrecisionReport(out, precision, (), ())
     model = open_float_graph(fp32)
+    if precision is Precision.BF16 and model.graph.opset_imports[""] < LEAST_OPSET:
+        model = at_opset(model, LEAST_OPSET)
     converted, skipped = convert_to_half(model, HALF_FORMATS[precision])
     save_checked(model, out)
     return PrecisionReport(out, precision, converted, skipped)

@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 ZOO_OPSET = 22
-"""The one opset of every exported file: the oldest with BF16 Conv (FP16 Q/DQ scales need 19)."""
+"""The one opset of exported files: the oldest with BF16 Conv (FP16 Q/DQ scales need 19).
+
+A graph with an operator that ONNX Runtime lacks there stays at an older one (runtime.opset).
+"""
 
 ZOO_IR_VERSION = 10
 """The ONNX file format that goes with opset 22."""

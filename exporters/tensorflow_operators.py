@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from exporters.tensorflow_crop import crop_and_resize
 from exporters.tensorflow_suppression import combined_suppression
 
 
@@ -53,6 +54,7 @@ def _add(graph_def: Any, node: Any, operator: str, suffix: str) -> Any:
 _REPLACEMENTS: Mapping[str, Callable[[Any, Any], None]] = {"Rsqrt": _rsqrt, "Erfc": _erfc}
 
 HANDLERS: Mapping[str, Callable[[Any, Any, str, Any], None]] = {
-    "CombinedNonMaxSuppression": combined_suppression
+    "CombinedNonMaxSuppression": combined_suppression,
+    "CropAndResize": crop_and_resize,
 }
 """Operator to a function that replaces a node of it: tf2onnx' graph, the node, its name, and nothing."""

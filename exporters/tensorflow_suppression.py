@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from runtime.tensors import Array
+from exporters.tensorflow_building import Builder
 
 _LAST = -1
 
@@ -33,28 +33,6 @@ class _Sizes:
         return min(self.total, self.boxes * self.classes)
 
 
-class _Builder:
-    """Adds nodes called after the operation they stand for to a tf2onnx graph."""
-
-    def __init__(self, graph: Any, name: str) -> None:
-        self._graph = graph
-        self._name = name
-
-    def node(self, operator: str, inputs: list[str], count: int = 1, **attributes: Any) -> Any:
-        """The output's name, or of several a list of names."""
-        made = self._graph.make_node(
-            operator, inputs, attr=attributes, output_count=count, op_name_scope=self._name
-        )
-        return made.output[0] if count == 1 else made.output
-
-    def constant(self, name: str, value: Array) -> str:
-        output: str = self._graph.make_const(f"{self._name}/{name}", value).output[0]
-        return output
-
-    def integers(self, name: str, *values: int) -> str:
-        return self.constant(name, np.array(values, np.int64))
-
-
 def combined_suppression(graph: Any, node: Any, name: str, _: Any) -> None:
     """Replace `node`; raises ValueError where classes have boxes of their own or sizes are not fixed.
 
@@ -65,7 +43,7 @@ def combined_suppression(graph: Any, node: Any, name: str, _: Any) -> None:
     overlap, threshold = (
         np.array([node.inputs[index].get_tensor_value()], np.float32).reshape(1) for index in (4, 5)
     )
-    build = _Builder(graph, name)
+    build = Builder(graph, name)
     corners = build.node("Squeeze", [node.input[0], build.integers("shared", 2)])
     scores = build.node("Transpose", [node.input[1]], perm=[0, 2, 1])
     least = build.constant("threshold", threshold)
@@ -92,7 +70,7 @@ def _sizes(graph: Any, node: Any) -> _Sizes:
 
 
 def _in_order(
-    build: _Builder, corners: str, scores: str, kept: str, least: str, sizes: _Sizes
+    build: Builder, corners: str, scores: str, kept: str, least: str, sizes: _Sizes
 ) -> dict[str, str]:
     """Boxes, scores and classes of what is kept, the best first, then zeros; and how many those are."""
     zero = build.constant("zero", np.zeros(1, np.float32))
@@ -116,7 +94,7 @@ def _in_order(
     }
 
 
-def _filled_up(build: _Builder, answer: Mapping[str, str], sizes: _Sizes) -> Mapping[str, str]:
+def _filled_up(build: Builder, answer: Mapping[str, str], sizes: _Sizes) -> Mapping[str, str]:
     missing = sizes.total - sizes.found
     if missing < 1:
         return answer

@@ -10,6 +10,18 @@ from runtime.errors import GraphError
 _ONNXSCRIPT_FROM = 18
 """onnxscript's converter works on onnx_ir without copying weights, but starts at opset 18."""
 
+_OLDER_KERNELS = {"RoiAlign": 21}
+"""Operators that a newer opset changes and ONNX Runtime 1.32 does not know in: the last one that it does.
+
+All that opset 22 brings RoiAlign is bfloat16.
+"""
+
+
+def readable_opset(model: ir.Model, opset: int) -> int:
+    """`opset`, or the newest before it that ONNX Runtime has all of the model's operators in."""
+    older = (_OLDER_KERNELS.get(node.op_type, opset) for node in model.graph.all_nodes() if not node.domain)
+    return min((opset, *older))
+
 
 def at_opset(model: ir.Model, opset: int) -> ir.Model:
     """`model` with its standard-domain operators raised to `opset`; itself where it is already there.

@@ -23,7 +23,7 @@ from exporters.passes.shapes import infer_shapes
 from exporters.passes.stamp import stamp
 from exporters.passes.transposes import cancel_transposes
 from exporters.source import ZOO_OPSET
-from runtime.opset import at_opset
+from runtime.opset import at_opset, readable_opset
 
 PASSES: tuple[Callable[[ir.Model], None], ...] = (
     # what is constant, so that the rest finds weights as initializers, and shapes known
@@ -53,10 +53,12 @@ PASSES: tuple[Callable[[ir.Model], None], ...] = (
 def optimise(model: ir.Model) -> ir.Model:
     """A copy of `model` at the zoo's opset, with PASSES applied in order; tensors are shared.
 
+    (Or at an older one, where ONNX Runtime has no kernels in that one.)
+
     The opset comes first, so that every pass knows one version of each operator. Raises GraphError
     where an operator cannot be raised to it.
     """
-    raised = at_opset(model.clone(), ZOO_OPSET)
+    raised = at_opset(model.clone(), readable_opset(model, ZOO_OPSET))
     for run in PASSES:
         run(raised)
     return raised

@@ -92,5 +92,22 @@ def test_the_products_before_boxes_are_16_bits_wide(tmp_path: Path, precision: P
 
 
 @HALVES
+def test_regions_are_positions_and_the_features_in_them_are_not(tmp_path: Path, precision: Precision) -> None:
+    graph = _write(
+        tmp_path,
+        "(float[1,8,9,9] x, float[1,4] box, int64[1] image) => (float[1,8,2,2] y)",
+        """[before] features = Conv(x, w) [rectify] kept = Relu(features) [wider] regions = Mul(box, s)
+        [align] crops = RoiAlign<output_height=2, output_width=2>(kept, regions, image)
+        [after] y = Conv(crops, w)""",
+        w=np.ones((8, 8, 1, 1), np.float32),
+        s=np.array(2, np.float32),
+    )
+    report = _half(graph, precision)
+    assert set(report.converted) == {"before", "rectify", "after"}
+    assert _kept(report) == {"wider"}
+    assert {node for node, _ in report.skipped} == {"wider", "align"}
+
+
+@HALVES
 def test_a_network_without_positions_keeps_nothing_for_them(tmp_path: Path, precision: Precision) -> None:
     assert not _kept(_half(tiny.residual_cnn(tmp_path), precision))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import onnx_ir as ir
+import onnxruntime as ort
 import pytest
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from runtime.errors import GraphError
-from runtime.opset import at_opset
+from runtime.opset import at_opset, readable_opset
 from runtime.tensors import Array
 
 # Operators whose signature changed between 11 and 22: Softmax's axis (13), Squeeze, Unsqueeze and
@@ -82,3 +83,19 @@ def test_a_value_that_was_renamed_on_the_way_is_renamed() -> None:
     text = f'<ir_version: 8, opset_import: ["": 18]> g {body} {{ y = GridSample<mode="bilinear">(x, g) }}'
     raised = at_opset(ir.from_proto(onnx.parser.parse_model(text)), 22)
     assert raised.graph[0].attributes.get_string("mode", "") == "linear"
+
+
+def test_a_graph_with_region_alignment_stays_where_onnx_runtime_has_it() -> None:
+    body = "(float[1,1,4,4] x, float[r,4] b, int64[r] i) => (float[r,1,2,2] y)"
+    node = "{ y = RoiAlign<output_height=2, output_width=2>(x, b, i) }"
+    older = ir.from_proto(onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["": 18]> g {body} {node}'))
+    raised = at_opset(older, readable_opset(older, 22))
+    feed = {
+        "x": np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4),
+        "b": np.array([[0, 0, 3, 3]], np.float32),
+        "i": np.zeros(1, np.int64),
+    }
+    session = ort.InferenceSession(ir.to_proto(raised).SerializeToString())
+    assert session.run(None, feed)[0].shape == (1, 1, 2, 2)
+    assert raised.graph.opset_imports[""] == 21
+    assert readable_opset(_model(18), 22) == 22
