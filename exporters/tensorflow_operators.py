@@ -51,10 +51,19 @@ def _add(graph_def: Any, node: Any, operator: str, suffix: str) -> Any:
     return added
 
 
+def _select(graph: Any, node: Any, name: str, _: Any) -> None:
+    """tf2onnx multiplies both choices with the condition: infinity is NaN then, where it is not chosen."""
+    shapes, types = node.output_shapes, node.output_dtypes
+    inputs, outputs = list(node.input), list(node.output)
+    graph.remove_node(node.name)
+    graph.make_node("Where", inputs, outputs=outputs, shapes=shapes, dtypes=types, name=name)
+
+
 _REPLACEMENTS: Mapping[str, Callable[[Any, Any], None]] = {"Rsqrt": _rsqrt, "Erfc": _erfc}
 
 HANDLERS: Mapping[str, Callable[[Any, Any, str, Any], None]] = {
     "CombinedNonMaxSuppression": combined_suppression,
     "CropAndResize": crop_and_resize,
+    "SelectV2": _select,
 }
 """Operator to a function that replaces a node of it: tf2onnx' graph, the node, its name, and nothing."""

@@ -39,11 +39,24 @@ def _keeps_order(node: ir.Node) -> bool:
 
 def _keeps_shape(node: ir.Node) -> bool:
     """Both shapes known and equal; one open dimension may stand in both under one name."""
+    return _dimensions_apart(node) == 0
+
+
+def _keeps_shape_and_values(node: ir.Node) -> bool:
+    """The same, or all but one open dimension is: as many values as before leave it no choice."""
+    apart = _dimensions_apart(node)
+    return apart is not None and apart <= 1
+
+
+def _dimensions_apart(node: ir.Node) -> int | None:
+    """How many dimensions are not known to stay; None where that cannot be counted."""
     before, after = node.inputs[0], node.outputs[0].shape
     if before is None or before.shape is None or after is None or len(before.shape) != len(after):
-        return False
+        return None
     pairs = list(zip(before.shape, after, strict=True))
-    return all(a == b and (isinstance(a, int) or a.value is not None) for a, b in pairs)
+    if 0 in (*before.shape, *after):
+        return None
+    return sum(a != b or (not isinstance(a, int) and a.value is None) for a, b in pairs)
 
 
 def _takes_all(node: ir.Node) -> bool:
@@ -86,7 +99,7 @@ _NO_OPS: Mapping[str, Callable[[ir.Node], bool]] = {
     "Dropout": _always,
     "Cast": _is_same_type,
     "Transpose": _keeps_order,
-    "Reshape": _keeps_shape,
+    "Reshape": _keeps_shape_and_values,
     "Expand": _keeps_shape,
     "Slice": _takes_all,
     "Pad": _pads_nothing,

@@ -11,11 +11,13 @@ _REDUCTIONS = {"ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd"
 
 
 def cancel_transposes(model: ir.Model) -> None:
-    """Move transpositions past reductions, and join neighbours.
+    """Move transpositions past reductions and choices, and join neighbours.
 
     tf2onnx moves them past everything else, but leaves one before a network's global pooling.
     """
     for node in tuple(model.graph.all_nodes()):
+        if node.op_type == "Where":
+            _choose_first(node)
         source = node.inputs[0].producer() if node.inputs and node.inputs[0] is not None else None
         if source is None or source.op_type != "Transpose" or source.inputs[0] is None:
             continue
@@ -23,6 +25,24 @@ def cancel_transposes(model: ir.Model) -> None:
             _reduce_first(node, source)
         elif node.op_type == "Transpose":
             _join(node, source)
+
+
+def _choose_first(node: ir.Node) -> None:
+    """Of two tensors that are transposed alike, by a condition that says the same of whole samples."""
+    condition, *choices = node.inputs
+    makers = [value.producer() if value is not None else None for value in choices]
+    orders = {attribute_ints(maker, "perm") if _is_transpose(maker) else None for maker in makers if maker}
+    order = next(iter(orders)) if len(orders) == 1 and all(makers) else None
+    shape = None if condition is None else condition.shape
+    if order is None or order[0] != 0 or shape is None or len(shape) != len(order) or set(shape[1:]) != {1}:
+        return
+    for index, maker in enumerate(makers, 1):
+        node.replace_input_with(index, maker.inputs[0] if maker else None)
+    _transpose_after(node, order)
+
+
+def _is_transpose(node: ir.Node | None) -> bool:
+    return node is not None and node.op_type == "Transpose"
 
 
 def _reduce_first(node: ir.Node, transpose: ir.Node) -> None:
@@ -55,5 +75,8 @@ def _join(node: ir.Node, first: ir.Node) -> None:
     if inner is None or outer is None:
         return
     order = tuple(inner[axis] for axis in outer)
-    node.replace_input_with(0, first.inputs[0])
+    source = first.inputs[0]
+    if source is not None and order == tuple(range(len(order))) and bypass(node, source):
+        return
+    node.replace_input_with(0, source)
     node.attributes["perm"] = ir.AttrInt64s("perm", order)

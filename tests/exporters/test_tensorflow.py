@@ -134,6 +134,17 @@ def test_a_large_constant_becomes_an_initializer(tmp_path: Path) -> None:
     np.testing.assert_allclose(open_graph(path)({"x": x})["y"], x @ table, rtol=1e-5, atol=1e-5)
 
 
+def test_a_choice_hands_on_nothing_of_what_is_not_chosen(tmp_path: Path) -> None:
+    def function(x: Any) -> tuple[Any, ...]:
+        return (tf.where(x > 0, tf.math.log(x), tf.zeros(())),)
+
+    source = TensorFlowSource(function, (TensorSpec("x", "float32", ("batch", 3)),), ("y",))
+    model, path = converted(source, tmp_path)
+    feed = {"x": np.array([[0, 1, 2]], np.float32)}  # the logarithm of 0 is infinite, and times 0 it is NaN
+    np.testing.assert_allclose(open_graph(path)(feed)["y"], source.run(feed)["y"], rtol=1e-6)
+    assert operators(model) == {"Greater": 1, "Log": 1, "Where": 1}
+
+
 def test_a_saved_model_is_read_by_its_signature(tmp_path: Path) -> None:
     source = functions.source("transformer_layer")
     module = tf.Module()

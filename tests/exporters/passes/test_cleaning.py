@@ -73,6 +73,7 @@ def test_a_broadcast_that_would_swell_the_file_stays() -> None:
 
 NO_OPS = {
     "identity": "n = Identity(x)",
+    "reshaping to what it is": "n = Reshape(x, same)",
     "dropout": "n = Dropout(x)",
     "cast": "n = Cast<to=1>(x)",
     "transposition": "n = Transpose<perm=[0,1,2]>(x)",
@@ -85,6 +86,7 @@ NO_OPS = {
 }
 OPERANDS = INTEGERS | {
     "ones": np.ones(3, np.int64),
+    "same": np.array([-1, 3, 4]),
     "nothing": np.zeros(6, np.int64),
     "one": np.array(1, np.float32),
     "none": np.array(0, np.float32),
@@ -102,13 +104,15 @@ KEPT = {
     "a slice that starts later": "n = Slice(x, axis, end, axis) y = Relu(n)",
     "a broadcasting one": "n = Mul(x, wide) y = Relu(n)",
     "a copy of an input": "y = Identity(x)",
+    "a reshaping": "n = Reshape(x, swapped) y = Relu(n)",
 }
 
 
 @pytest.mark.parametrize("name", KEPT)
 def test_what_changes_anything_stays(name: str) -> None:
     text = f"g (float[N,3,1] x) => (float[N,C,D] y) {{ {KEPT[name]} }}"
-    model = parse(text, wide=np.ones((1, 1, 5), np.float32), **INTEGERS)
+    swapped = np.array([-1, 1, 3])
+    model = parse(text, wide=np.ones((1, 1, 5), np.float32), swapped=swapped, **INTEGERS)
     before = operators(model)
     assert operators(apply(remove_no_ops, model)) == before
 
@@ -155,6 +159,34 @@ def test_neighbouring_transpositions_become_one() -> None:
     joined = apply(cancel_transposes, parse(text))
     remove_dead(joined)
     assert attribute(joined, "Transpose", "perm") == (0, 3, 2, 1)
+
+
+def test_transpositions_that_undo_each_other_go() -> None:
+    text = "g (float[N,3,4,5] x) => (float[N,3,4,5] y)"
+    text += " { t = Transpose<perm=[0,2,3,1]>(x) u = Transpose<perm=[0,3,1,2]>(t) y = Relu(u) }"
+    joined = apply(cancel_transposes, parse(text))
+    remove_dead(joined)
+    assert operators(joined) == {"Relu": 1}
+
+
+TRANSPOSED = "a = Transpose<perm=[0,2,3,1]>(x) b = Transpose<perm=[0,2,3,1]>(z)"
+
+
+def test_a_choice_between_whole_samples_comes_before_the_transposition() -> None:
+    text = f"""g (float[N,3,4,5] x, float[N,3,4,5] z, float[N,1,1,1] s) => (float[N,4,5,3] y)
+        {{ {TRANSPOSED} c = Greater(s, zero) [first] d = Where(c, a, b) [second] e = Where(c, b, d) y = Relu(e) }}"""
+    moved = apply(cancel_transposes, parse(text, zero=np.zeros(1, np.float32)))
+    remove_dead(moved)
+    assert [node.op_type for node in moved.graph] == ["Greater", "Where", "Where", "Transpose", "Relu"]
+
+
+@pytest.mark.parametrize("choices", ["c, a, w", "d, a, b"], ids=["one is not", "between pixels"])
+def test_a_choice_of_what_is_not_transposed_alike_stays(choices: str) -> None:
+    inputs = "float[N,3,4,5] x, float[N,3,4,5] z, float[N,4,5,3] w, float[N,1,1,1] s"
+    text = f"""g ({inputs}) => (float[N,4,5,3] y) {{
+        {TRANSPOSED} c = Greater(s, zero) d = Greater(w, zero) y = Where({choices}) }}"""
+    model = parse(text, zero=np.zeros(1, np.float32))
+    assert operators(apply(cancel_transposes, model))["Transpose"] == 2
 
 
 def test_a_reshape_tells_the_open_dimension() -> None:
