@@ -2,8 +2,8 @@
 
 Schema versions
 1  first version
-2  of a graph: warnings, parity, unchecked, layers, parsers. Manifests of version 1 are read as well: what
-   they do not say is empty.
+2  of a graph: warnings, parity, unchecked, layers, parsers, memory. Manifests of version 1 are read as
+   well: what they do not say is empty.
 """
 
 from __future__ import annotations
@@ -80,6 +80,13 @@ class LayersFacts(_Part):
     feeds: str
 
 
+class MemoryFacts(_Part):
+    """The least bytes that the graph runs in: at any batch size, and for each sample (runtime.memory)."""
+
+    fixed: int
+    per_sample: int
+
+
 class GraphEntry(_Part):
     """One graph file.
 
@@ -98,6 +105,7 @@ class GraphEntry(_Part):
     parent_sha256: str | None
     opset: int
     macs: int
+    memory: MemoryFacts | None = None
     parameters: int
     inputs: tuple[TensorFacts, ...]
     outputs: tuple[TensorFacts, ...]
@@ -123,6 +131,7 @@ class GraphEntry(_Part):
             parent_sha256=None,
             opset=facts.opset,
             macs=facts.macs,
+            memory=MemoryFacts(fixed=facts.memory.fixed, per_sample=facts.memory.per_sample),
             parameters=facts.parameters,
             inputs=tuple(map(TensorFacts.from_spec, facts.inputs)),
             outputs=tuple(map(TensorFacts.from_spec, facts.outputs)),

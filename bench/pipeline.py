@@ -21,9 +21,10 @@ from bench.reference import Reference
 from bench.subject import find_subject
 from calibration.precision import Precision
 from model_zoo.spec import Split
-from runtime.backend import Backend, Device, Executed, SessionOptions
+from runtime.backend import HOST, Backend, Device, Executed, SessionOptions
 from runtime.backends import get_backend
 from runtime.errors import HarnessError, UnavailableError, unknown_name
+from runtime.memory import MemoryEstimate, check_memory
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,7 @@ class _Run:
 
     def _measured(self, ready: Opened, cell: Cell, reference: Reference) -> Record:
         batch_size = self._batch_size(cell.batch_size)
+        self._check_memory(ready, cell, batch_size)
         feed = next(self.artefacts.feeds.batches(batch_size, Split.EVALUATION))
         query, build = ready.bind(feed, self.plan.boundary)
         executed = ready.session.executed()
@@ -125,6 +127,12 @@ class _Run:
             samples=samples,
         )
         return make_record(self.plan, self.backend, self.devices[cell.device], self.artefacts, measured)
+
+    def _check_memory(self, ready: Opened, cell: Cell, batch_size: int) -> None:
+        needs = ready.graph.entry.memory
+        if needs is not None and cell.device == HOST:
+            what = f"{self.artefacts.subject.title} {cell.precision}"
+            check_memory(MemoryEstimate(needs.fixed, needs.per_sample), batch_size, what)
 
     def _accuracy(
         self, ready: Opened, executed: Executed, cell: Cell, batch_size: int, reference: Reference

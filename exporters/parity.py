@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from exporters.rows import MOST_MOVED, MOST_UNMATCHED, compare_rows, rows_of_lists
+from exporters.rows import MOST_MOVED, MOST_UNMATCHED, compare_rows, rows_of_lists, widths_of_lists
 from exporters.source import Listing, Releasing, Source
 from runtime.errors import CheckFailed
 from runtime.graphs import load, output_specs
@@ -44,7 +44,7 @@ class OutputParity:
 
     tied, moved, unmatched: most rows of a feed that stood elsewhere, with equal scores or for no such reason,
         or in one answer alone, where the number of rows depends on the data (exporters.rows); `relative` is
-        then to the largest of a row's column.
+        then to the largest of a row's column, or of the columns of one output.
     """
 
     name: str
@@ -189,7 +189,8 @@ def _compare_outputs(
     for names in lists:
         if expected:
             rows = [rows_of_lists(*(answer[name] for name in names)) for answer in (expected, got)]
-            found = _compare_rows(", ".join(names), *rows)
+            widths = widths_of_lists(*(expected[name] for name in names))
+            found = _compare_rows(", ".join(names), rows[0], rows[1], widths)
             yield from (replace(found, name=name) for name in names)
 
 
@@ -221,9 +222,11 @@ def _of_form(name: str, reference: Array, got: Array | None) -> Array:
     return got
 
 
-def _compare_rows(name: str, reference: Array, got: Array) -> OutputParity:
+def _compare_rows(
+    name: str, reference: Array, got: Array, widths: Sequence[int] | None = None
+) -> OutputParity:
     tolerance = _tolerance(reference)
-    found = compare_rows(reference, got, tolerance)
+    found = compare_rows(reference, got, tolerance, widths)
     if not found.within_limits:
         raise CheckFailed(
             f"parity: output {name!r} of the exported graph has {len(got)} rows, the source {found.rows};"

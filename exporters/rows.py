@@ -7,9 +7,11 @@ in one answer alone.
 from __future__ import annotations
 
 import bisect
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from runtime.tensors import Array
 
@@ -32,7 +34,7 @@ class RowParity:
     unmatched: of either side, without a counterpart.
     tied:      that have one in another order than the rest, among rows that are ordered alike: equal scores.
     moved:     that have one in another order, and there is no such reason.
-    absolute, relative: the largest difference within pairs, and that over the largest of its column.
+    absolute, relative: the largest difference within pairs, and that over the largest of its columns.
     """
 
     rows: int
@@ -60,13 +62,20 @@ def rows_of_lists(scores: Array, *parts: Array) -> Array:
     )
 
 
-def compare_rows(reference: Array, got: Array, tolerance: float) -> RowParity:
+def widths_of_lists(scores: Array, *parts: Array) -> tuple[int, ...]:
+    """How many columns of `rows_of_lists` go together: the list's number, the score, and each part."""
+    return (1, 1, *(part.size // max(scores.size, 1) for part in parts))
+
+
+def compare_rows(
+    reference: Array, got: Array, tolerance: float, widths: Sequence[int] | None = None
+) -> RowParity:
     """Pair rows of [n, width] with rows of [m, width] whose columns differ relatively by `tolerance` or less.
 
-    Each column is measured by its own largest magnitude in the reference. NaN pairs with nothing.
+    Each column is measured by its own largest magnitude in the reference, or by that of all that `widths`
+    says go together, such as the pixels of a mask. NaN pairs with nothing.
     """
-    scale = np.abs(reference).max(axis=0, initial=0.0).astype(np.float64)
-    scale[scale == 0] = 1.0
+    scale = _scales(reference, widths or (1,) * reference.shape[1])
     pairs = _pairs(reference / scale, got / scale, tolerance)
     apart = [np.abs(reference[a].astype(np.float64) - got[b]) for a, b in pairs]
     elsewhere = len(pairs) - _longest_rise([b for _, b in pairs])
@@ -82,6 +91,14 @@ def compare_rows(reference: Array, got: Array, tolerance: float) -> RowParity:
         absolute=max((float(row.max(initial=0.0)) for row in apart), default=0.0),
         relative=max((float((row / scale).max(initial=0.0)) for row in apart), default=0.0),
     )
+
+
+def _scales(reference: Array, widths: Sequence[int]) -> NDArray[np.float64]:
+    largest = np.abs(reference).max(axis=0, initial=0.0).astype(np.float64)
+    of_groups = [part.max(initial=0.0) for part in np.split(largest, np.cumsum(widths)[:-1])]
+    scale: NDArray[np.float64] = np.repeat(of_groups, widths)
+    scale[scale == 0] = 1.0
+    return scale
 
 
 def _pairs(reference: Array, got: Array, tolerance: float) -> list[tuple[int, int]]:

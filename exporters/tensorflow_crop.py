@@ -43,7 +43,8 @@ class _Sizes:
     @property
     def single(self) -> Array:
         """Half of a step where the crop has one pixel: how far behind the box's edge that is."""
-        return (np.array(self.crop) == 1).astype(np.float32) / 2
+        halves: Array = (np.array(self.crop) == 1).astype(np.float32) / 2
+        return halves
 
 
 def crop_and_resize(graph: Any, node: Any, name: str, _: Any) -> None:

@@ -24,6 +24,7 @@ from model_zoo import (
     googlenet_layers,
     layers,
     layers_tensorflow,
+    mask_rcnn_tensorflow,
     resnet_tensorflow,
 )
 from model_zoo.catalog import get_model, get_variant
@@ -36,8 +37,11 @@ from model_zoo.dssd_layers import dssd_network
 from model_zoo.faster_rcnn_layers import Sizes as RegionSizes
 from model_zoo.faster_rcnn_layers import faster_rcnn_network
 from model_zoo.image_statistics import DIRECTIONS, Statistics, path_of, save
-from model_zoo.layers import Layer, Network
+from model_zoo.layers import Layer
 from model_zoo.layers_seeded import Seeding, is_measured
+from model_zoo.mask_rcnn_layers import RefinedDetections, mask_rcnn_network
+from model_zoo.mask_rcnn_layers import Sizes as MaskSizes
+from model_zoo.network import Network
 from model_zoo.resnet import RESNET50, RESNET101, Convolution, ResNet
 from model_zoo.resnet_seeded import branch_ends, seeded_convolution
 from model_zoo.samples import uniforms
@@ -178,12 +182,16 @@ def _last_measured(network: Network) -> str:
 
 
 class SeededRegions:
-    """Regions of images in place of a detector's own proposals, which only Caffe and ONNX work out."""
+    """Regions of images in place of a detector's own proposals, which only Caffe and ONNX work out.
+
+    (Mask R-CNN has its own; it is told that its images fill the input.)
+    """
 
     def __init__(self, input_size: tuple[int, int]) -> None:
         self._input_size = input_size
         self.operations: Mapping[type[Layer], layers_tensorflow.Operation] = {
             Proposals: self._regions,
+            RefinedDetections: self._detected,
             RegionPool: self._pooled,
         }
 
@@ -194,6 +202,13 @@ class SeededRegions:
         first, second = uniforms(4 * number, "regions").reshape(2, number, 2) * (width - 1, height - 1)
         images = np.repeat(np.arange(len(bottoms[0])), _REGIONS_OF_AN_IMAGE)[:, np.newaxis]
         return np.concatenate([images, np.minimum(first, second), np.maximum(first, second)], axis=1)
+
+    def _detected(
+        self, layer: RefinedDetections, bottoms: Sequence[Any], weights: Mapping[str, Any]
+    ) -> tuple[Any, ...]:
+        window = np.tile(np.array((0, 0, *self._input_size), np.float32), (len(bottoms[0]), 1))
+        detect = mask_rcnn_tensorflow.OPERATIONS[RefinedDetections]
+        return tuple(detect(layer, (*bottoms[:-1], window), weights))
 
     def _pooled(self, layer: RegionPool, bottoms: Sequence[Any], _: Mapping[str, Any]) -> NDArray[np.float32]:
         features, regions = np.asarray(bottoms[0]), bottoms[1]
@@ -279,6 +294,7 @@ SUBJECTS: Mapping[str, Subject] = {
         Subject("crnn", partial(walk_words, crnn_network(CrnnSizes())), "crnn", "tensorflow"),
         _of_layers(cpn_network(CpnSizes(), supervised=True), "cpn", "tensorflow", images=12),
         _of_seglink(512, images=4),
+        _of_layers(mask_rcnn_network(MaskSizes()), "mask-rcnn", "tensorflow", images=2),
     )
 }
 

@@ -55,6 +55,12 @@ def _googlenet() -> ModelSpec:
     return googlenet.SPEC
 
 
+def _mask_rcnn() -> ModelSpec:
+    from model_zoo import mask_rcnn
+
+    return mask_rcnn.SPEC
+
+
 def _resnet50() -> ModelSpec:
     from model_zoo import resnet50
 
@@ -100,6 +106,7 @@ MODELS: dict[str, Callable[[], ModelSpec]] = {
     "dssd": _dssd,
     "faster-rcnn": _faster_rcnn,
     "googlenet": _googlenet,
+    "mask-rcnn": _mask_rcnn,
     "resnet101": _resnet101,
     "resnet50": _resnet50,
     "seglink": _seglink,

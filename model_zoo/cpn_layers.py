@@ -10,17 +10,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from model_zoo.layers import (
-    PIXEL_DEVIATION,
     BatchNorm,
     Concat,
     Convolution,
     Eltwise,
-    Head,
     Layer,
-    Network,
     Pool,
     Relu,
     Resize,
+)
+from model_zoo.network import (
+    PIXEL_DEVIATION,
+    Head,
+    Network,
 )
 
 INPUT_SCALE = 1 / 255

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from model_zoo.crnn_layers import Sizes, crnn_network
 from model_zoo.framing import Warp
-from model_zoo.layers import Network
+from model_zoo.network import Network
 from model_zoo.spec import Counts, FeedSource, ModelSpec, PaperRow, Variant
 from model_zoo.text_recognition import BEST_PATH
 from runtime.errors import unknown_name

@@ -15,12 +15,12 @@ from model_zoo.layers import (
     Convolution,
     FeatureMap,
     Layer,
-    Network,
     Pool,
     Relu,
     Scaling,
     Shape,
 )
+from model_zoo.network import Network
 
 INPUT_DEVIATION = 0.6
 """About that of x / 127.5 - 1 over images of words."""

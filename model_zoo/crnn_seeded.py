@@ -16,8 +16,9 @@ import numpy as np
 
 from model_zoo.crnn_layers import BidirectionalLstm
 from model_zoo.image_statistics import Statistics, statistics_of
-from model_zoo.layers import FeatureMap, Network
+from model_zoo.layers import FeatureMap
 from model_zoo.layers_seeded import measured_channels, seeded_weights
+from model_zoo.network import Network
 from model_zoo.seeded import seeded_normal
 from model_zoo.seeded_layers import SEED, Weights, seeded_classifier
 from runtime.tensors import Array

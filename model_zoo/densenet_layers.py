@@ -10,18 +10,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from model_zoo.layers import (
-    PIXEL_DEVIATION,
     BatchNorm,
     Concat,
     Convolution,
     GlobalAverage,
     InnerProduct,
     Layer,
-    Network,
     Pool,
     Relu,
     Scaling,
     Softmax,
+)
+from model_zoo.network import (
+    PIXEL_DEVIATION,
+    Network,
     in_rgb,
 )
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from model_zoo.layers import FeatureMap, Head, Layer
+from model_zoo.layers import (
+    FeatureMap,
+    Layer,
+)
+from model_zoo.network import Head
 
 KEPT = 200
 """Boxes of an image that a single-shot detector answers with at most (MODELS.md 6.2)."""

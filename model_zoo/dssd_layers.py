@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from model_zoo.layers import Convolution, Deconvolution, Eltwise, Layer, Network, Relu
+from model_zoo.layers import (
+    Convolution,
+    Deconvolution,
+    Eltwise,
+    Layer,
+    Relu,
+)
+from model_zoo.network import Network
 from model_zoo.residual_layers import normalised
 from model_zoo.single_shot_layers import Place, Sizes, encoder_of, single_shot
 

@@ -10,14 +10,16 @@ from dataclasses import dataclass
 
 from model_zoo.detection_layers import ANCHORS, Proposals, RegionPool, region_heads
 from model_zoo.layers import (
-    PIXEL_DEVIATION,
     Convolution,
     Dropout,
     InnerProduct,
     Layer,
-    Network,
     Relu,
     Softmax,
+)
+from model_zoo.network import (
+    PIXEL_DEVIATION,
+    Network,
 )
 from model_zoo.vgg_layers import convolutions
 

@@ -18,11 +18,23 @@ CONSTANTS = (_CENTRE, _SMALLEST_PART)
 
 @dataclass(frozen=True)
 class Frame:
-    """A part of an image, and the height and width it is resized to, at the upper left of the input."""
+    """A part of an image, the height and width it is resized to, and where in the input that begins."""
 
     box: Box
     height: int
     width: int
+    top: int = 0
+    left: int = 0
+
+    @property
+    def size_and_scale(self) -> tuple[float, float, float]:
+        """Height, width, and by how much the image was enlarged (py-faster-rcnn's im_info)."""
+        return self.height, self.width, self.height / (self.box[3] - self.box[1])
+
+    @property
+    def window(self) -> tuple[float, float, float, float]:
+        """Top, left, bottom and right of the image in the input (Matterport's window)."""
+        return self.top, self.left, self.top + self.height, self.left + self.width
 
 
 class Framing(Protocol):
@@ -73,6 +85,30 @@ class Fit:
 
     def part(self, width: int, height: int, size: tuple[int, int], *key: object) -> Frame:
         return _fitted(seeded_part(width, height, *key), size)
+
+
+@dataclass(frozen=True)
+class Square:
+    """The whole image in the middle: its shorter side `shorter` pixels long, or less if the other needs it.
+
+    An image is never made smaller than that asks for (Matterport's mode "square", MODELS.md 9).
+    """
+
+    shorter: int = 800
+
+    def whole(self, width: int, height: int, size: tuple[int, int]) -> Frame:
+        return self._centred((0, 0, width, height), size)
+
+    def part(self, width: int, height: int, size: tuple[int, int], *key: object) -> Frame:
+        return self._centred(seeded_part(width, height, *key), size)
+
+    def _centred(self, box: Box, size: tuple[int, int]) -> Frame:
+        left, top, right, bottom = box
+        enlarged = max(1.0, self.shorter / min(bottom - top, right - left))
+        scale = min(enlarged, size[0] / (bottom - top), size[1] / (right - left))
+        height, width = (max(1, round(side * scale)) for side in (bottom - top, right - left))
+        height, width = min(height, size[0]), min(width, size[1])
+        return Frame(box, height, width, (size[0] - height) // 2, (size[1] - width) // 2)
 
 
 def centre_box(width: int, height: int) -> Box:

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from model_zoo.layers import (
-    PIXEL_DEVIATION,
     SAME,
     Concat,
     Convolution,
@@ -20,12 +19,15 @@ from model_zoo.layers import (
     InnerProduct,
     Layer,
     LocalResponse,
-    Network,
     Padding,
     Pool,
     Relu,
     Scaling,
     Softmax,
+)
+from model_zoo.network import (
+    PIXEL_DEVIATION,
+    Network,
 )
 
 CLASSIFIER = "loss3/classifier"

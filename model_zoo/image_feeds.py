@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Layout = Literal["NHWC", "NCHW"]
 ChannelOrder = Literal["RGB", "BGR"]
+Told = Literal["size_and_scale", "window"]
+"""What a network wants to know of a Frame."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,9 @@ class ImageFormat:
 
     size:    height and width.
     mean:    per channel, in the order the channels are fed in.
-    framing: what part of an image comes to that size. Beyond it the input is 0.
-    info:    name of an input with the image's height, width and scale inside it ("": there is none).
+    framing: what part of an image comes to that size.
+    black:   beyond it are black pixels; else the input is 0 there.
+    info:    name of an input that tells where the image is ("": there is none), and what it tells.
     """
 
     input_name: str
@@ -42,35 +45,47 @@ class ImageFormat:
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     scale: float = 1.0
     framing: Framing = CENTRE_CROP
+    black: bool = False
     info: str = ""
+    told: Told = "size_and_scale"
+
+
+class ImageFeeds(LazyFeeds):
+    """LazyFeeds over images, which also tell how they feed any other image."""
+
+    def __init__(self, image_format: ImageFormat, images: Callable[[Progress], ImageSet]) -> None:
+        super().__init__(
+            find=lambda progress: _samples(images(progress), image_format),
+            over=lambda folder: image_folder_feeds(folder, image_format),
+        )
+        self.image_format = image_format
+
+    def of_image(self, image: Image) -> tuple[Feed, Frame]:
+        """A batch of one RGB image, in the view that results are judged on, and that view."""
+        frame = self.image_format.framing.whole(*image.size, self.image_format.size)
+        feed = _framed(image, frame, self.image_format)
+        return {name: array[np.newaxis] for name, array in feed.items()}, frame
 
 
 def image_feeds(
     image_format: ImageFormat, images: Callable[[Progress], ImageSet] = photograph_set
-) -> LazyFeeds:
+) -> ImageFeeds:
     """Photographs as float32 [batch, height, width, 3] or [batch, 3, ...] (seeded images without them).
 
     (ai-matrix's TensorRT demo for Caffe resizes to 256x256 without keeping the aspect, MODELS.md §3; the
     frameworks would then see different pixels, so it is not followed.) Once every photograph of a split was
     seen, the stream goes on with seeded parts and mirror images of them.
     """
-    return LazyFeeds(
-        find=lambda progress: _samples(images(progress), image_format),
-        over=lambda folder: image_folder_feeds(folder, image_format),
-    )
+    return ImageFeeds(image_format, images)
 
 
-def image_folder_feeds(folder: Path, image_format: ImageFormat) -> LazyFeeds:
+def image_folder_feeds(folder: Path, image_format: ImageFormat) -> ImageFeeds:
     """As image_feeds, over the images of a user's folder; half of them for each split.
 
     Raises UsageError at once where the folder has no images; a broken image raises FeedError when it is met.
     """
-    samples = _samples(folder_set(folder), image_format)
-
-    def find(_: Progress) -> Samples:
-        return samples
-
-    return LazyFeeds(find, over=lambda other: image_folder_feeds(other, image_format))
+    found = folder_set(folder)
+    return ImageFeeds(image_format, lambda _: found)
 
 
 def preprocess(image: Image, frame: Frame, image_format: ImageFormat) -> NDArray[np.float32]:
@@ -82,13 +97,22 @@ def preprocess(image: Image, frame: Frame, image_format: ImageFormat) -> NDArray
     pixels = np.asarray(resized, dtype=np.float32)
     if image_format.channel_order == "BGR":
         pixels = pixels[..., ::-1]
+    if image_format.black:
+        pixels = _bordered(pixels, frame, image_format.size)
     values = (pixels - np.asarray(image_format.mean, np.float32)) * np.float32(image_format.scale)
-    if values.shape[:2] != image_format.size:
-        below, right = (size - side for size, side in zip(image_format.size, values.shape, strict=False))
-        values = np.pad(values, ((0, below), (0, right), (0, 0)))
+    values = _bordered(values, frame, image_format.size)
     if image_format.layout == "NCHW":
         values = values.transpose(2, 0, 1)
     return np.ascontiguousarray(values)
+
+
+def _bordered(pixels: NDArray[np.float32], frame: Frame, size: tuple[int, int]) -> NDArray[np.float32]:
+    """Zeros around, as far as `size` is not reached."""
+    before = (frame.top, frame.left)
+    if pixels.shape[:2] == size:
+        return pixels
+    pads = [(start, end - start - side) for start, end, side in zip(before, size, pixels.shape, strict=False)]
+    return np.pad(pixels, (*pads, (0, 0)))
 
 
 def _samples(images: ImageSet, image_format: ImageFormat) -> Samples:
@@ -112,11 +136,15 @@ def _sample(images: ImageSet, image_format: ImageFormat, split: Split, k: int) -
         frame = framing.part(*image.size, size, split.value, k)
         if uniforms(1, "mirror", split.value, k)[0] < 0.5:
             image = _mirrored(image)
+    return _framed(image, frame, image_format)
+
+
+def _framed(image: Image, frame: Frame, image_format: ImageFormat) -> Feed:
+    """The part of an RGB image in `frame` as the network's inputs, without the batch axis."""
     feed = {image_format.input_name: preprocess(image, frame, image_format)}
     if not image_format.info:
         return feed
-    scale = frame.height / (frame.box[3] - frame.box[1])
-    return feed | {image_format.info: np.array([frame.height, frame.width, scale], np.float32)}
+    return feed | {image_format.info: np.array(getattr(frame, image_format.told), np.float32)}
 
 
 def _mirrored(image: Image) -> Image:

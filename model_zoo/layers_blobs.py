@@ -10,7 +10,14 @@ from collections.abc import Mapping
 import numpy as np
 
 from model_zoo.caffe_files import Blobs, statistics_blobs, statistics_from
-from model_zoo.layers import BatchNorm, Deconvolution, Network, Normalize, Shape, Weighted
+from model_zoo.layers import (
+    BatchNorm,
+    Deconvolution,
+    Normalize,
+    Shape,
+    Weighted,
+)
+from model_zoo.network import Network
 from runtime.tensors import Array
 
 

@@ -19,13 +19,13 @@ from model_zoo.layers import (
     InnerProduct,
     Layer,
     LocalResponse,
-    Network,
     Normalize,
     Pool,
     Relu,
     Softmax,
 )
 from model_zoo.layers_blobs import blobs_of
+from model_zoo.network import Network
 from runtime.tensors import Array
 
 if TYPE_CHECKING:

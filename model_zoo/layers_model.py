@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_zoo.framing import CENTRE_CROP, Framing
-from model_zoo.layers import Network
+from model_zoo.network import Network
 from model_zoo.spec import Counts, FeedSource, Task, Variant
 from model_zoo.tasks import CLASSIFICATION
 from runtime.errors import unknown_name
 
 if TYPE_CHECKING:
     from exporters.source import Source
-    from model_zoo.image_feeds import ChannelOrder, Layout
+    from model_zoo.image_feeds import ChannelOrder, Layout, Told
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class InFramework:
 
     mean:    per channel, in the order the channels are fed in.
     framing: what part of an image it sees.
+    black:   beyond that are black pixels, else zeros.
+    told:    what a side input says of where the image is.
     order:   of its channels; None is the framework's own.
     """
 
@@ -33,6 +35,8 @@ class InFramework:
     scale: float = 1.0
     framing: Framing = CENTRE_CROP
     order: ChannelOrder | None = None
+    black: bool = False
+    told: Told = "size_and_scale"
 
 
 def variant_of(
@@ -74,7 +78,9 @@ def _feeds(model: str, frameworks: Mapping[str, InFramework], name: str) -> Feed
             framework.mean,
             framework.scale,
             framework.framing,
+            framework.black,
             info=next(iter(network.side_inputs), ""),
+            told=framework.told,
         )
     )
 

@@ -16,14 +16,16 @@ from model_zoo.layers import (
     BatchNorm,
     Convolution,
     Eltwise,
-    Head,
     InnerProduct,
     Layer,
     LocalResponse,
-    Network,
     Normalize,
     Scaling,
     Weighted,
+)
+from model_zoo.network import (
+    Head,
+    Network,
 )
 from model_zoo.seeded_layers import (
     Weights,
@@ -64,7 +66,10 @@ def _seeded_classifier(network: Network, statistics: Statistics) -> Weights:
 
 
 def measured_channels(network: Network) -> tuple[Channels, ...]:
-    """The layers that are fitted to photographs: a normalisation's input, a biased convolution's output."""
+    """The layers that are fitted to photographs: a normalisation's input, a biased convolution's output.
+
+    (Of convolutions that share a kernel the first.)
+    """
     return tuple(
         (layer.name, network.maps[layer.name].channels)
         for layer in network.layers
@@ -73,7 +78,8 @@ def measured_channels(network: Network) -> tuple[Channels, ...]:
 
 
 def is_measured(network: Network, layer: Layer) -> bool:
-    biased = isinstance(layer, Weighted) and layer.bias and layer.name != network.classifier
+    own = layer.owner == layer.name
+    biased = isinstance(layer, Weighted) and layer.bias and own and layer.name != network.classifier
     return biased or isinstance(layer, BatchNorm)
 
 
@@ -93,7 +99,7 @@ class Seeding:
         if isinstance(layer, Normalize):
             name = f"{layer.name}/gamma"
             return {name: seeded_gamma(name, of.channels) * np.float32(_NORMALIZE_GAMMA)}
-        if not isinstance(layer, Weighted) or layer.name == self._network.classifier:
+        if not isinstance(layer, Weighted) or not layer.tensors(of) or layer.name == self._network.classifier:
             return {}
         name, deviation = f"{layer.name}/kernel", np.float32(self._deviations[bottom])
         if isinstance(layer, InnerProduct):

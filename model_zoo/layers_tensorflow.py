@@ -13,8 +13,8 @@ from functools import reduce
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from model_zoo import crnn_tensorflow
-from model_zoo.detection_layers import LISTS, ListedDetections, Part
+from model_zoo import crnn_tensorflow, mask_rcnn_tensorflow
+from model_zoo.detection_layers import ListedDetections, Part
 from model_zoo.detection_tensorflow import listed_detections, part
 from model_zoo.layers import (
     SAME,
@@ -29,14 +29,15 @@ from model_zoo.layers import (
     InnerProduct,
     Layer,
     LocalResponse,
-    Network,
     Normalize,
     Pool,
     Relu,
     Resize,
     Scaling,
+    Upsample,
     Weighted,
 )
+from model_zoo.network import Network
 from model_zoo.seglink_layers import Cells, PairSoftmax, SegmentGeometry
 from model_zoo.seglink_tensorflow import cells, pair_softmax, segment_geometry
 from runtime.tensors import Array, TensorSpec
@@ -53,7 +54,7 @@ _OUTPUT = "logits"
 
 
 def tensorflow_source(network: Network, weights: Mapping[str, Array]) -> Source:
-    """The network with these weights: the input [batch, height, width, 3] to its outputs.
+    """The network with these weights: [batch, height, width, 3], and its side inputs, to its outputs.
 
     They are `network.outputs`, or `logits`, the last layer's.
 
@@ -68,16 +69,18 @@ def tensorflow_source(network: Network, weights: Mapping[str, Array]) -> Source:
     }
     outputs = network.outputs or {_OUTPUT: network.output_name}
 
-    def function(images: Tensor) -> tuple[Tensor, ...]:
-        found = evaluate_several(network, images, variables, outputs.values())
+    shapes = {network.input_name: (*network.input_size, network.input_channels), **network.side_inputs}
+
+    def function(*inputs: Tensor) -> tuple[Tensor, ...]:
+        found = evaluate_several(network, dict(zip(shapes, inputs, strict=True)), variables, outputs.values())
         return tuple(found[layer] for layer in outputs.values())
 
     return TensorFlowSource(
         function,
-        (TensorSpec(network.input_name, "float32", ("batch", *network.input_size, 3)),),
+        tuple(TensorSpec(name, "float32", ("batch", *shape)) for name, shape in shapes.items()),
         tuple(outputs),
         tuple(variable for variable in variables.values() if variable.trainable),
-        lists=(LISTS,) if set(outputs) == set(LISTS) else (),
+        lists=(tuple(outputs),) if network.listed else (),
     )
 
 
@@ -89,19 +92,20 @@ def evaluate(
     prepare: Callable[[Layer, Tensor], None] | None = None,
     stand_ins: Mapping[type[Layer], Operation] = MappingProxyType({}),
 ) -> Tensor:
-    """The output of the layer `wanted`; see evaluate_several."""
-    return evaluate_several(network, images, weights, (wanted,), prepare, stand_ins)[wanted]
+    """The output of the layer `wanted` for images alone; see evaluate_several."""
+    inputs = {network.input_name: images, **dict.fromkeys(network.side_inputs)}
+    return evaluate_several(network, inputs, weights, (wanted,), prepare, stand_ins)[wanted]
 
 
 def evaluate_several(
     network: Network,
-    images: Tensor,
+    inputs: Mapping[str, Tensor],
     weights: Tensors,
     wanted: Collection[str],
     prepare: Callable[[Layer, Tensor], None] | None = None,
     stand_ins: Mapping[type[Layer], Operation] = MappingProxyType({}),
 ) -> dict[str, Tensor]:
-    """The outputs of the layers `wanted` for `images` [number, height, width, 3], by name.
+    """The outputs of the layers `wanted`, by name; images are [number, height, width, 3].
 
     prepare: called with every layer and its first bottom before the layer runs. What no layer still
         reads is let go.
@@ -109,7 +113,7 @@ def evaluate_several(
     """
     operations = {**_OPERATIONS, **stand_ins}
     readers = Counter(bottom for layer in network.layers for bottom in layer.bottoms)
-    outputs = {network.input_name: images, **dict.fromkeys(network.side_inputs)}
+    outputs = dict(inputs)
     for layer in network.layers:
         bottoms = [outputs[name] for name in layer.bottoms]
         if prepare:
@@ -174,8 +178,8 @@ def _multiplied(layer: InnerProduct, x: Tensor, kernel: Tensor) -> Tensor:
 def _weighted(layer: Weighted, bottoms: Sequence[Tensor], weights: Tensors) -> Tensor:
     import tensorflow as tf
 
-    result = product(layer, bottoms[0], weights[f"{layer.name}/kernel"])
-    return tf.nn.bias_add(result, weights[f"{layer.name}/bias"]) if layer.bias else result
+    result = product(layer, bottoms[0], weights[f"{layer.owner}/kernel"])
+    return tf.nn.bias_add(result, weights[f"{layer.owner}/bias"]) if layer.bias else result
 
 
 def _eltwise(layer: Eltwise, bottoms: Sequence[Tensor], _: Tensors) -> Tensor:
@@ -263,6 +267,15 @@ def _resize(layer: Resize, bottoms: Sequence[Tensor], _: Tensors) -> Tensor:
     )
 
 
+def _upsample(layer: Upsample, bottoms: Sequence[Tensor], _: Tensors) -> Tensor:
+    import tensorflow as tf
+
+    size = tuple(layer.factor * side for side in bottoms[0].shape[1:3])
+    return tf.raw_ops.ResizeNearestNeighbor(
+        images=bottoms[0], size=size, half_pixel_centers=False, name=layer.name
+    )
+
+
 def _concat(layer: Concat, bottoms: Sequence[Tensor], _: Tensors) -> Tensor:
     import tensorflow as tf
 
@@ -281,6 +294,7 @@ def _dropout(layer: Dropout, bottoms: Sequence[Tensor], _: Tensors) -> Tensor:
 
 _OPERATIONS: Mapping[type[Layer], Operation] = {
     **crnn_tensorflow.OPERATIONS,
+    **mask_rcnn_tensorflow.OPERATIONS,
     BatchNorm: _batch_norm,
     Cells: cells,
     Concat: _concat,
@@ -300,4 +314,5 @@ _OPERATIONS: Mapping[type[Layer], Operation] = {
     Resize: _resize,
     Scaling: _scaling,
     SegmentGeometry: segment_geometry,
+    Upsample: _upsample,
 }

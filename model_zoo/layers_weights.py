@@ -7,10 +7,17 @@ from pathlib import Path
 
 from model_zoo.caffe_files import blob_name
 from model_zoo.image_statistics import statistics_of
-from model_zoo.layers import Network, Shape
+from model_zoo.layers import (
+    Deconvolution,
+    Shape,
+)
 from model_zoo.layers_blobs import blob_shapes, weights_from
 from model_zoo.layers_seeded import measured_channels, seeded_weights
+from model_zoo.network import Network
 from runtime.tensors import Array
+
+_OUR_LAYOUT = frozenset({".npz", ".safetensors"})
+"""Files of plain arrays; any other is TensorFlow's."""
 
 
 def weights_of(network: Network, path: Path | None) -> Mapping[str, Array]:
@@ -28,8 +35,17 @@ def weights_of(network: Network, path: Path | None) -> Mapping[str, Array]:
     stored = read_weights(path)
     if path.suffix.lower() == ".caffemodel":
         return _caffe_weights(network, stored)
+    if path.suffix.lower() not in _OUR_LAYOUT:
+        stored = {name: _as_ours(network, name, array) for name, array in stored.items()}
     aliases = {name: (Alias(_in_slim(name)),) for name in network.tensors()}
     return take(stored, network.tensors(), aliases)
+
+
+def _as_ours(network: Network, name: str, array: Array) -> Array:
+    """TensorFlow's transposed convolutions have outputs before inputs."""
+    *_, layer, part = ("", *name.split("/"))
+    transposed = isinstance(network.named.get(layer), Deconvolution) and part in ("kernel", "weights")
+    return array.swapaxes(2, 3) if transposed and array.ndim == 4 else array
 
 
 def _in_slim(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Residual blocks and bodies (He et al. 2015) of Caffe's detectors, under the names of their library.
+"""Residual blocks and bodies (He et al. 2015) of detectors, under the names of Caffe's library.
 
 These differ from the classifiers of `resnet`: every normalisation has an epsilon of 1e-3, the last stage of
 the deeper two keeps its size and spreads its taps instead, and ResNet-18 exists (MODELS.md 6.4, 6.5, 8).
@@ -10,7 +10,14 @@ import string
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from model_zoo.layers import BatchNorm, Convolution, Eltwise, Layer, Pool, Relu
+from model_zoo.layers import (
+    BatchNorm,
+    Convolution,
+    Eltwise,
+    Layer,
+    Pool,
+    Relu,
+)
 
 EPSILON = 1e-3
 _EXPANSION = 4
@@ -25,6 +32,8 @@ class Body:
     basic:     blocks are two 3x3 convolutions and not a bottleneck of three.
     stem_bias: conv1 has a bias, though a normalisation follows.
     width:     channels of conv1.
+    bias:      every convolution has a bias, as Keras' have unless told otherwise.
+    dilated:   the last stage keeps its size and spreads its taps.
     """
 
     depths: tuple[int, int, int, int]
@@ -32,6 +41,8 @@ class Body:
     basic: bool = False
     stem_bias: bool = False
     width: int = 64
+    bias: bool = False
+    dilated: bool = True
 
     def blocks(self, stage: int) -> tuple[str, ...]:
         """Names of a stage's blocks, without "res"."""
@@ -56,7 +67,7 @@ RESNET101 = Body((3, 4, 23, 3), numbered=frozenset({3, 4}))
 
 def body(sizes: Body, bottom: str) -> Iterator[Layer]:
     """`conv1` to the last block of stage 5 (`sizes.last(5)`)."""
-    yield Convolution("conv1", (bottom,), sizes.width, 7, 2, 3, sizes.stem_bias)
+    yield Convolution("conv1", (bottom,), sizes.width, 7, 2, 3, sizes.stem_bias or sizes.bias)
     yield BatchNorm("bn_conv1", ("conv1",), "scale_conv1", EPSILON)
     yield Relu("conv1_relu", ("bn_conv1",))
     yield Pool("pool1", ("conv1_relu",), "MAX", 3, 2)
@@ -76,24 +87,38 @@ class Part:
     stride: int = 1
     padding: int = 0
     dilation: int = 1
+    bias: bool = False
 
 
-def bottleneck(
-    name: str, bottom: str, inner: int, first: tuple[int, int] = (1, 1), dilation: int = 1, *, projected: bool
+def bottleneck(  # noqa: PLR0913 - a block is no less
+    name: str,
+    bottom: str,
+    inner: int,
+    first: tuple[int, int] = (1, 1),
+    dilation: int = 1,
+    *,
+    projected: bool,
+    bias: bool = False,
 ) -> Iterator[Layer]:
     """relu(shortcut(x) + 1x1(3x3(first(x)))), of 4 * `inner` channels; the last layer is `res<name>_relu`.
 
     first: kernel and stride of the first convolution, and of the shortcut where it is one.
     """
     channels = _EXPANSION * inner
-    branch = (Part(inner, *first), Part(inner, 3, 1, dilation, dilation), Part(channels, 1))
-    return _residual(name, bottom, Part(channels, *first) if projected else None, branch)
+    branch = (
+        Part(inner, *first, bias=bias),
+        Part(inner, 3, 1, dilation, dilation, bias),
+        Part(channels, 1, bias=bias),
+    )
+    return _residual(name, bottom, Part(channels, *first, bias=bias) if projected else None, branch)
 
 
-def basic(name: str, bottom: str, channels: int, stride: int = 1, *, projected: bool) -> Iterator[Layer]:
+def basic(
+    name: str, bottom: str, channels: int, stride: int = 1, *, projected: bool, bias: bool = False
+) -> Iterator[Layer]:
     """relu(shortcut(x) + 3x3(3x3(x))); the last layer is `res<name>_relu`."""
-    branch = (Part(channels, 3, stride, 1), Part(channels, 3, 1, 1))
-    return _residual(name, bottom, Part(channels, 1, stride) if projected else None, branch)
+    branch = (Part(channels, 3, stride, 1, bias=bias), Part(channels, 3, 1, 1, bias=bias))
+    return _residual(name, bottom, Part(channels, 1, stride, bias=bias) if projected else None, branch)
 
 
 def normalised(convolution: Convolution, *, relu: bool) -> Iterator[Layer]:
@@ -106,11 +131,12 @@ def normalised(convolution: Convolution, *, relu: bool) -> Iterator[Layer]:
 
 
 def _block(sizes: Body, stage: int, name: str, bottom: str, *, first: bool) -> Iterator[Layer]:
-    halves, dilated = first and stage > 2, stage == 5
+    halves, dilated = first and stage > 2, sizes.dilated and stage == 5
+    inner, bias = sizes.inner(stage), sizes.bias
     if sizes.basic:
-        return basic(name, bottom, sizes.inner(stage), 2 if halves else 1, projected=first)
+        return basic(name, bottom, inner, 2 if halves else 1, projected=first, bias=bias)
     stride, dilation = (1, 2) if dilated else (2 if halves else 1, 1)
-    return bottleneck(name, bottom, sizes.inner(stage), (1, stride), dilation, projected=first)
+    return bottleneck(name, bottom, inner, (1, stride), dilation, projected=first, bias=bias)
 
 
 def _residual(name: str, bottom: str, projection: Part | None, branch: tuple[Part, ...]) -> Iterator[Layer]:
@@ -139,7 +165,7 @@ def _normalised(name: str, bottom: str, part: Part) -> Iterator[Layer]:
         part.kernel,
         part.stride,
         part.padding,
-        bias=False,
+        bias=part.bias,
         dilation=part.dilation,
     )
     yield BatchNorm(f"bn{name}", (f"res{name}",), f"scale{name}", EPSILON)

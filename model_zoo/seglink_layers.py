@@ -11,16 +11,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from model_zoo.layers import (
-    PIXEL_DEVIATION,
     SAME,
     Convolution,
     FeatureMap,
-    Head,
     Layer,
-    Network,
     Normalize,
     Pool,
     Relu,
+)
+from model_zoo.network import (
+    PIXEL_DEVIATION,
+    Head,
+    Network,
 )
 from model_zoo.vgg_layers import convolutions
 

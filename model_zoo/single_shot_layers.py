@@ -20,14 +20,16 @@ from model_zoo.detection_layers import (
     single_shot_heads,
 )
 from model_zoo.layers import (
-    PIXEL_DEVIATION,
     BatchNorm,
     Convolution,
     Layer,
-    Network,
     Normalize,
     Pool,
     Relu,
+)
+from model_zoo.network import (
+    PIXEL_DEVIATION,
+    Network,
     in_rgb,
 )
 from model_zoo.residual_layers import EPSILON, RESNET18, RESNET50, RESNET101, Body, body, bottleneck
@@ -196,6 +198,7 @@ def single_shot(
         (*layers, last, *answer),
         heads=dict(single_shot_heads(last)),
         outputs={part.name: part.name for part in answer},
+        listed=sizes.tensorflow,
     )
     return in_rgb(network) if sizes.tensorflow else network
 

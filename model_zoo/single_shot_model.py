@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from model_zoo.detection import CALIBRATION_METHOD, SINGLE_SHOT
 from model_zoo.framing import Warp
-from model_zoo.layers import Network
 from model_zoo.layers_model import InFramework, variant_of
+from model_zoo.network import Network
 from model_zoo.single_shot_layers import BACKBONES, CAFFE_MEAN, TENSORFLOW_MEAN, Sizes
 from model_zoo.spec import Variant
 

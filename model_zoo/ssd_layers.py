@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from model_zoo.layers import Network
+from model_zoo.network import Network
 from model_zoo.single_shot_layers import Sizes, encoder_of, single_shot
 
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from model_zoo.layers import Convolution, Layer, Pool, Relu
+from model_zoo.layers import (
+    Convolution,
+    Layer,
+    Pool,
+    Relu,
+)
 
 STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 """Channels and convolutions of each stage."""

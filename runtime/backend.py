@@ -27,6 +27,10 @@ class Boundary(StrEnum):
     HOST = "host"
 
 
+HOST = "cpu"
+"""The device whose memory is the machine's own."""
+
+
 @dataclass(frozen=True)
 class Device:
     """A place a backend can run on: `name` as given on the command line ("cpu", "cuda:0")."""

@@ -10,35 +10,26 @@ import math
 from collections.abc import Callable, Mapping
 
 import onnx_ir as ir
-from onnx_ir.passes import common
 
-Dims = tuple[int, ...]
+from runtime.sizing import Dims, UnknownSizeError, size_of, with_sizes
+
 ShapeOf = Callable[[ir.Value | None], Dims]
-
-
-class _UnknownShapeError(Exception):
-    """Shape inference could not tell the shape of a tensor."""
 
 
 def node_macs(model: ir.Model, dims: Mapping[str, int]) -> dict[str, int]:
     """Multiply-accumulates per node name, for nodes of the main graph that have any.
 
-    dims: values of the open dimensions by name; one that is not given counts as 1. What a suppression
-    of boxes keeps counts as the most that it may. A node whose shapes ONNX cannot infer even so is left out.
+    dims: values of the open dimensions by name (runtime.sizing). A node whose shapes ONNX cannot infer even
+    so is left out.
     """
-    sized = model.clone()
-    _fix_dims(sized.graph, dims)
-    common.ShapeInferencePass()(sized)
-    while sum(_bound(node) for node in sized.graph if node.op_type == "NonMaxSuppression"):
-        common.ShapeInferencePass()(sized)
     counts: dict[str, int] = {}
-    for node in sized.graph:
+    for node in with_sizes(model, dims).graph:
         formula = _FORMULAS.get(node.op_type)
         if formula is None:
             continue
         try:
-            counts[str(node.name)] = formula(node, _shape)
-        except _UnknownShapeError:
+            counts[str(node.name)] = formula(node, size_of)
+        except UnknownSizeError:
             continue
     return counts
 
@@ -46,39 +37,6 @@ def node_macs(model: ir.Model, dims: Mapping[str, int]) -> dict[str, int]:
 def total_macs(model: ir.Model, dims: Mapping[str, int]) -> int:
     """The sum over node_macs."""
     return sum(node_macs(model, dims).values())
-
-
-def _fix_dims(graph: ir.Graph, dims: Mapping[str, int]) -> None:
-    """Write the given sizes into the inputs; forget the rest, which inference then tells anew."""
-    for value in graph.inputs:
-        if value.shape is not None and value.name not in graph.initializers:
-            sizes = (size if isinstance(size, int) else dims.get(size.value or "", 1) for size in value.shape)
-            value.shape = ir.Shape(sizes)
-    for node in graph:
-        for output in node.outputs:
-            output.shape = None
-
-
-def _bound(node: ir.Node) -> bool:
-    """Give a suppression's output the most rows it may have; whether it had no such number."""
-    (kept,) = node.outputs
-    scores, most = node.inputs[1], node.inputs[2] if len(node.inputs) > 2 else None
-    known = kept.shape is not None and isinstance(kept.shape[0], int)
-    if known or scores is None or most is None or most.const_value is None:
-        return False
-    try:
-        batch, classes, boxes = _shape(scores)
-    except _UnknownShapeError:
-        return False
-    rows = batch * classes * min(boxes, int(most.const_value.numpy().item()))
-    kept.shape = ir.Shape([rows, 3])
-    return True
-
-
-def _shape(value: ir.Value | None) -> Dims:
-    if value is None or value.shape is None or not all(isinstance(size, int) for size in value.shape):
-        raise _UnknownShapeError
-    return tuple(int(size) for size in value.shape)  # type: ignore[arg-type]  # all are whole numbers
 
 
 def _convolution(node: ir.Node, shape: ShapeOf) -> int:
@@ -109,7 +67,7 @@ def _einsum(node: ir.Node, shape: ShapeOf) -> int:
     equation = node.attributes.get_string("equation", "").replace(" ", "")
     terms = equation.split("->")[0].split(",")
     if len(terms) != 2 or "." in equation:
-        raise _UnknownShapeError
+        raise UnknownSizeError
     sizes: dict[str, int] = {}
     for term, value in zip(terms, node.inputs, strict=True):
         sizes.update(zip(term, shape(value), strict=True))

@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 from runtime.costs import total_macs
 from runtime.errors import GraphError
 from runtime.files import sha256_of_file
+from runtime.memory import MemoryEstimate, estimate
 from runtime.tensors import TensorSpec
 
 _QDQ = frozenset({"QuantizeLinear", "DequantizeLinear"})
@@ -39,6 +40,7 @@ class GraphFacts:
     """What a file is.
 
     macs:       multiply-accumulates of one sample: every open dimension taken as 1.
+    memory:     the least that a runtime needs.
     parameters: elements of the constants that are data, not shapes, indices, scales or zero points.
     """
 
@@ -47,6 +49,7 @@ class GraphFacts:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     macs: int
+    memory: MemoryEstimate
     parameters: int
     nodes: int
 
@@ -91,6 +94,7 @@ def inspect(path: Path) -> GraphFacts:
         inputs=input_specs(model),
         outputs=output_specs(model),
         macs=total_macs(model, {}),
+        memory=estimate(model),
         parameters=sum(map(_data_elements, model.graph.initializers.values())),
         nodes=len(model.graph),
     )

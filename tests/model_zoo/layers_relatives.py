@@ -11,8 +11,9 @@ import numpy as np
 from model_zoo import densenet_layers, faster_rcnn_layers, googlenet_layers
 from model_zoo.batch_norm_statistics import measure, walk_layers
 from model_zoo.dssd_layers import dssd_network
-from model_zoo.layers import Network, Scaling
+from model_zoo.layers import Scaling
 from model_zoo.layers_seeded import seeded_weights
+from model_zoo.network import Network
 from model_zoo.single_shot_layers import Sizes
 from model_zoo.ssd_layers import ssd_network
 from runtime.tensors import Array

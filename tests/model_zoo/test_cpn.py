@@ -16,9 +16,14 @@ from model_zoo.catalog import get_model, get_variant
 from model_zoo.cpn import PersonCrop
 from model_zoo.cpn_layers import Sizes, cpn_network
 from model_zoo.keypoints import KEY_POINTS
-from model_zoo.layers import Convolution, FeatureMap, Network, Resize
+from model_zoo.layers import (
+    Convolution,
+    FeatureMap,
+    Resize,
+)
 from model_zoo.layers_tensorflow import evaluate, tensorflow_source
 from model_zoo.layers_weights import weights_of
+from model_zoo.network import Network
 from model_zoo.spec import Split
 from runtime.graphs import inspect, load
 from runtime.tensors import Array, TensorSpec

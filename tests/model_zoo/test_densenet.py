@@ -19,10 +19,16 @@ from model_zoo.densenet_layers import (
     standard_network,
     tensorflow_network,
 )
-from model_zoo.layers import BatchNorm, Convolution, FeatureMap, Network, Relu
+from model_zoo.layers import (
+    BatchNorm,
+    Convolution,
+    FeatureMap,
+    Relu,
+)
 from model_zoo.layers_caffe import caffe_source, prototxt
 from model_zoo.layers_tensorflow import tensorflow_source
 from model_zoo.layers_weights import weights_of
+from model_zoo.network import Network
 from model_zoo.spec import Split
 from runtime.errors import UsageError
 from tests.model_zoo.layers_relatives import (

@@ -22,9 +22,10 @@ from model_zoo.detection_layers import Detections
 from model_zoo.dssd_layers import dssd_network
 from model_zoo.faster_rcnn_layers import Sizes as RegionSizes
 from model_zoo.faster_rcnn_layers import faster_rcnn_network
-from model_zoo.layers import FeatureMap, Network
+from model_zoo.layers import FeatureMap
 from model_zoo.layers_caffe import caffe_source, prototxt
 from model_zoo.layers_tensorflow import evaluate
+from model_zoo.network import Network
 from model_zoo.single_shot_layers import BACKBONES, Sizes
 from model_zoo.spec import Split
 from model_zoo.ssd_layers import ssd_network

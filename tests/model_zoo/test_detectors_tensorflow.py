@@ -16,10 +16,11 @@ from exporters.rows import compare_rows
 from model_zoo.catalog import get_model, get_variant
 from model_zoo.detection import Found, single_shot
 from model_zoo.detection_layers import KEPT, ListedDetections
-from model_zoo.layers import Network, Normalize
+from model_zoo.layers import Normalize
 from model_zoo.layers_caffe import caffe_source
 from model_zoo.layers_tensorflow import tensorflow_source
 from model_zoo.layers_weights import weights_of
+from model_zoo.network import Network
 from model_zoo.single_shot_layers import BACKBONES, Sizes
 from model_zoo.spec import Split
 from model_zoo.ssd_layers import ssd_network

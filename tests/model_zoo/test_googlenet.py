@@ -12,8 +12,15 @@ import pytest
 
 from model_zoo.catalog import get_model
 from model_zoo.googlenet_layers import Sizes, caffe_network, tensorflow_network
-from model_zoo.layers import SAME, Convolution, LocalResponse, Network, Pool, Softmax
+from model_zoo.layers import (
+    SAME,
+    Convolution,
+    LocalResponse,
+    Pool,
+    Softmax,
+)
 from model_zoo.layers_caffe import prototxt
+from model_zoo.network import Network
 from model_zoo.spec import Split
 
 CAFFE = caffe_network(Sizes())

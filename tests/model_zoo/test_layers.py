@@ -22,13 +22,13 @@ from model_zoo.layers import (
     InnerProduct,
     Layer,
     LocalResponse,
-    Network,
     Padding,
     Pool,
     Softmax,
 )
 from model_zoo.layers_caffe import caffe_source, caffemodel
 from model_zoo.layers_tensorflow import evaluate, tensorflow_source
+from model_zoo.network import Network
 from runtime.errors import UsageError
 from runtime.graphs import inspect
 from runtime.tensors import Array, TensorSpec

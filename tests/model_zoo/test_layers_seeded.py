@@ -13,10 +13,11 @@ import pytest
 
 from model_zoo import densenet_layers, googlenet_layers
 from model_zoo.batch_norm_statistics import SUBJECTS, photographs
-from model_zoo.layers import Layer, Network
+from model_zoo.layers import Layer
 from model_zoo.layers_seeded import is_measured
 from model_zoo.layers_tensorflow import Tensor, evaluate
 from model_zoo.layers_weights import weights_of
+from model_zoo.network import Network
 from runtime.tensors import Array
 
 NETWORKS = [

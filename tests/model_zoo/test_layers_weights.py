@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from model_zoo.caffe_files import caffemodel_of, layer, statistics_blobs, statistics_from
-from model_zoo.layers import Network
 from model_zoo.layers_blobs import blob_shapes, blobs_of, weights_from
 from model_zoo.layers_caffe import caffemodel
 from model_zoo.layers_weights import weights_of
+from model_zoo.network import Network
 from runtime.errors import UsageError
 from runtime.tensors import Array
 from tests.model_zoo.layers_relatives import (

@@ -7,8 +7,8 @@ import pytest
 
 from exporters.caffe.source import CaffeSource
 from model_zoo.detection_layers import Detections, PriorBoxes
-from model_zoo.layers import Network
 from model_zoo.layers_caffe import caffe_source
+from model_zoo.network import Network
 from model_zoo.prior_boxes import prior_boxes
 from runtime.tensors import Array
 from tests.model_zoo.layers_relatives import SINGLE_SHOT, channels_first, noise, weights_of_relative

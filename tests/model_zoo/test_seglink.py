@@ -12,8 +12,8 @@ import pytest
 
 from exporters.export import export
 from model_zoo.catalog import get_model, get_variant
-from model_zoo.layers import Network
 from model_zoo.layers_tensorflow import evaluate_several, tensorflow_source
+from model_zoo.network import Network
 from model_zoo.seglink_layers import Sizes, map_sizes, seglink_network
 from model_zoo.spec import Split
 from model_zoo.text_boxes import TextBoxes
@@ -66,7 +66,7 @@ def test_a_relative_exports_like_tensorflow_runs_it(tmp_path: Path) -> None:
 def test_decoding_is_that_of_models_md() -> None:
     weights, images = weights_of_relative(RELATIVE), noise(RELATIVE)
     raw = [f"{name}_{part}" for name in HEADS for part in ("cls", "lnk", "reg")]
-    found = evaluate_several(RELATIVE, images, weights, [*raw, *RELATIVE.outputs])
+    found = evaluate_several(RELATIVE, {"images": images}, weights, [*raw, *RELATIVE.outputs])
     arrays = {name: np.asarray(array, np.float64) for name, array in found.items()}
     expected = [_decoded(RELATIVE, arrays, index) for index in range(len(HEADS))]
     for place, name in enumerate(("segments", "geometry", "local_links")):
@@ -89,7 +89,7 @@ def test_a_relative_finds_text_that_tells_images_apart() -> None:
 def test_without_offsets_a_segment_lies_at_its_cells_centre() -> None:
     """And has its map's own size; cell 13 is row 1, column 1 of the first map."""
     weights = {name: np.zeros_like(array) for name, array in weights_of_relative(RELATIVE).items()}
-    found = evaluate_several(RELATIVE, noise(RELATIVE), weights, ["geometry", "segments"])
+    found = evaluate_several(RELATIVE, {"images": noise(RELATIVE)}, weights, ["geometry", "segments"])
     geometry = np.asarray(found["geometry"])[0]
     np.testing.assert_allclose(geometry[13, :4], [12, 12, ANCHORS[0], ANCHORS[0]], rtol=1e-5)
     np.testing.assert_allclose(geometry[-1, :4], [48, 80, 285, 285], rtol=1e-5)

@@ -1,5 +1,7 @@
 """Time and peak memory of exporting every Caffe network of the zoo, beside caffe2onnx and MNN's converter.
 
+The export with checks sees two photographs, as users' exports do.
+
 Whole processes, and "inside": without the interpreter's start and imports. The peers check nothing of what
 they write, so it is "ours, convert" that they stand beside; "ours, with checks" is the export users get.
 
@@ -38,11 +40,17 @@ _LONGEST_REASON = 100
 
 _SAVE = """
 import sys
+from itertools import islice
 from pathlib import Path
+import numpy
 from model_zoo.catalog import get_model, get_variant
-source = get_variant(get_model(sys.argv[1]), sys.argv[2]).build["caffe"](None)
+from model_zoo.spec import Split
+variant = get_variant(get_model(sys.argv[1]), sys.argv[2])
+source = variant.build["caffe"](None)
 Path(sys.argv[3]).write_text(source.prototxt)
 Path(sys.argv[4]).write_bytes(source.caffemodel)
+for number, feed in enumerate(islice(variant.feeds("caffe").batches(1, Split.EVALUATION), 2)):
+    numpy.savez(Path(sys.argv[3]).with_name(f"sample{number}.npz"), **feed)
 """
 _PROGRAM = """
 import os, sys, time
@@ -81,7 +89,9 @@ OURS = "ours, convert"
 CONTENDERS: Mapping[str, Contender] = {
     OURS: Contender(_OUR_IMPORTS, f"{_READ}; write(optimise(source.to_onnx()), out, LARGEST_FILE)"),
     "ours, with checks": Contender(
-        _OUR_IMPORTS + "import cv2, onnxruntime", f"{_READ}; export(source, out, feeds=())"
+        _OUR_IMPORTS + "import cv2, numpy, onnxruntime",
+        f"{_READ}; samples = sorted(out.parent.glob('sample*.npz'));"
+        " export(source, out, [dict(numpy.load(sample)) for sample in samples])",
     ),
     "caffe2onnx": Contender(
         "from types import SimpleNamespace; from caffe2onnx.convert import main",

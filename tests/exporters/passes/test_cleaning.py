@@ -174,7 +174,8 @@ TRANSPOSED = "a = Transpose<perm=[0,2,3,1]>(x) b = Transpose<perm=[0,2,3,1]>(z)"
 
 def test_a_choice_between_whole_samples_comes_before_the_transposition() -> None:
     text = f"""g (float[N,3,4,5] x, float[N,3,4,5] z, float[N,1,1,1] s) => (float[N,4,5,3] y)
-        {{ {TRANSPOSED} c = Greater(s, zero) [first] d = Where(c, a, b) [second] e = Where(c, b, d) y = Relu(e) }}"""
+        {{ {TRANSPOSED} c = Greater(s, zero)
+        [first] d = Where(c, a, b) [second] e = Where(c, b, d) y = Relu(e) }}"""
     moved = apply(cancel_transposes, parse(text, zero=np.zeros(1, np.float32)))
     remove_dead(moved)
     assert [node.op_type for node in moved.graph] == ["Greater", "Where", "Where", "Transpose", "Relu"]

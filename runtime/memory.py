@@ -1,0 +1,120 @@
+"""How much memory a graph takes to run, before it is run: a process that takes too much is killed unheard."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx_ir as ir
+import psutil
+
+from runtime.errors import UnsupportedError
+from runtime.sizing import UnknownSizeError, size_of, with_sizes
+
+_CGROUPS = (  # limit and use, of version 2 and of version 1
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
+_GIBIBYTE = 2**30
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """Bytes that a graph takes at one batch size: `fixed` whatever that is, and `per_sample` for each.
+
+    The least that a runtime can do with: weights, and all tensors that somebody still has to read. What it
+    keeps beside that (reordered weights, workspaces) comes on top.
+    """
+
+    fixed: int
+    per_sample: int
+
+    def at(self, batch_size: int) -> int:
+        return self.fixed + batch_size * self.per_sample
+
+    def largest_batch(self, available: int) -> int:
+        """The most samples that fit; 0 where not one does."""
+        return max(0, (available - self.fixed) // max(self.per_sample, 1))
+
+
+def estimate(model: ir.Model) -> MemoryEstimate:
+    """What `model` takes; the batch is the first dimension of its inputs, where they leave that open."""
+    batch = _batch_dimension(model)
+    weights = sum(
+        value.const_value.nbytes
+        for value in model.graph.initializers.values()
+        if value.const_value is not None
+    )
+    if batch is None:
+        return MemoryEstimate(weights + _most_alive(model, {}), 0)
+    one, two = (_most_alive(model, {batch: size}) for size in (1, 2))
+    return MemoryEstimate(weights + max(0, 2 * one - two), two - one)
+
+
+def check_memory(needed: MemoryEstimate, batch_size: int, what: str) -> None:
+    """Raises UnsupportedError where `what` cannot fit into this machine's memory, with a batch that does."""
+    available = available_bytes()
+    if needed.at(batch_size) <= available:
+        return
+    fits = needed.largest_batch(available) if needed.per_sample else 0
+    advice = f"a batch of {fits} would fit" if fits else "no batch would fit: take a machine with more"
+    raise UnsupportedError(
+        f"{what} at batch {batch_size} needs {needed.at(batch_size) / _GIBIBYTE:.1f} GiB of memory or more,"
+        f" {available / _GIBIBYTE:.1f} are available: {advice}"
+    )
+
+
+def available_bytes() -> int:
+    """What this process may still take, by the machine's account and by its control group's (Linux)."""
+    available = int(psutil.virtual_memory().available)
+    for limit, use in _CGROUPS:
+        allowed, used = _number_in(limit), _number_in(use)
+        if allowed is not None and used is not None:
+            available = min(available, allowed - used)
+    return available
+
+
+def _batch_dimension(model: ir.Model) -> str | None:
+    firsts = (
+        value.shape[0]
+        for value in model.graph.inputs
+        if value.shape is not None and len(value.shape) and not value.is_initializer()
+    )
+    return next((first.value for first in firsts if not isinstance(first, int)), None)
+
+
+def _most_alive(model: ir.Model, dims: Mapping[str, int]) -> int:
+    """The largest sum of the tensors, weights aside, that are there at once in the graph's order."""
+    graph = with_sizes(model, dims).graph
+    readers = Counter(value for node in graph for value in set(node.inputs) if value is not None)
+    readers.update(graph.outputs)
+    alive = most = sum(_bytes(value) for value in graph.inputs)
+    for node in graph:
+        alive += sum(_bytes(value) for value in node.outputs)
+        most = max(most, alive)
+        for value in {value for value in node.inputs if value is not None}:
+            readers[value] -= 1
+            if not readers[value] and not value.is_initializer():
+                alive -= _bytes(value)
+    return most
+
+
+def _bytes(value: ir.Value) -> int:
+    """0 where nobody knows the size."""
+    if value.const_value is not None or value.dtype is None:
+        return 0
+    try:
+        return math.ceil(math.prod(size_of(value)) * value.dtype.itemsize)
+    except (UnknownSizeError, TypeError):
+        return 0
+
+
+def _number_in(path: str) -> int | None:
+    try:
+        text = Path(path).read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+    return int(text) if text.isdecimal() else None
