@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from model_zoo.layers import (
     FeatureMap,
@@ -78,6 +79,8 @@ class Detections(Layer):
     sources: tuple[Source, ...]
     classes: int
 
+    post_processing: ClassVar[bool] = True
+
     def output(self, *bottoms: FeatureMap) -> FeatureMap:
         return FeatureMap(_ROW, 1, 1, regions=KEPT)
 
@@ -109,6 +112,8 @@ class Proposals(Layer):
     """
 
     stride: int
+
+    post_processing: ClassVar[bool] = True
 
     def output(self, *bottoms: FeatureMap) -> FeatureMap:
         return FeatureMap(1 + _CORNERS, 1, 1, regions=REGIONS)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 SAME: Final = "SAME"
 Padding = int | Literal["SAME"]
@@ -55,6 +55,9 @@ class Layer:
 
     name: str
     bottoms: tuple[str, ...]
+
+    post_processing: ClassVar[bool] = False
+    """Whether it makes detections of scores and offsets, which some accelerators have no kernels for."""
 
     @property
     def owner(self) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from model_zoo.detection_layers import Part
 from model_zoo.layers import (
@@ -104,6 +105,8 @@ class PyramidProposals(Layer):
     strides: tuple[int, ...] = _STRIDES
     anchor_sizes: tuple[int, ...] = _ANCHOR_SIZES
 
+    post_processing: ClassVar[bool] = True
+
     def output(self, *bottoms: FeatureMap) -> FeatureMap:
         return FeatureMap(_CORNERS, 1, 1, regions=self.regions)
 
@@ -132,6 +135,8 @@ class RefinedDetections(Layer):
 
     image_size: tuple[int, int]
     kept: int
+
+    post_processing: ClassVar[bool] = True
 
     def output(self, *bottoms: FeatureMap) -> FeatureMap:
         return FeatureMap(_CORNERS, 1, 1, regions=self.kept)

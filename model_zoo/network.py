@@ -126,3 +126,33 @@ def in_rgb(network: Network) -> Network:
 
     layers = (replace(layer, bottoms=tuple(map(renamed, layer.bottoms))) for layer in network.layers)
     return replace(network, input_name=RGB_IMAGES, layers=tuple(layers), reversed_channels=True)
+
+
+def without_post_processing(network: Network) -> Network:
+    """The network without its detection layers and what reads them; itself where it has none.
+
+    Its outputs are called after the layers that give them: those that nothing reads any more, and what a
+    layer behind the detections would look up beside them. So a host can go on from there.
+    """
+    dropped: set[str] = set()
+    for layer in network.layers:
+        if layer.post_processing or dropped & set(layer.bottoms):
+            dropped.add(layer.name)
+    if not dropped:
+        return network
+    layers = tuple(layer for layer in network.layers if layer.name not in dropped)
+    read = {bottom for layer in layers for bottom in layer.bottoms}
+    looked_up = {
+        bottom
+        for layer in network.layers
+        if layer.name in dropped and not layer.post_processing
+        for bottom in layer.bottoms
+    }
+    outputs = [layer.name for layer in layers if layer.name not in read or layer.name in looked_up]
+    return replace(
+        network,
+        layers=layers,
+        side_inputs={name: shape for name, shape in network.side_inputs.items() if name in read},
+        outputs={name: name for name in outputs},
+        listed=False,
+    )

@@ -8,12 +8,18 @@ from collections.abc import Callable, Mapping
 from rich.console import Console
 from rich.table import Table
 
-from tests.performance import caffe_export, caffe_memory, calibration_memory, export_cost, harness_cost
+from tests.performance import (
+    caffe_export,
+    caffe_memory,
+    calibration_memory,
+    harness_cost,
+    tensorflow_export,
+)
 from tests.performance.trials import Row
 
 BENCHMARKS: Mapping[str, Callable[[], list[Row]]] = {
     "harness-cost": harness_cost.run,
-    "export-cost": export_cost.run,
+    "tensorflow-export": tensorflow_export.run,
     "caffe-memory": caffe_memory.run,
     "caffe-export": caffe_export.run,
     "calibration-memory": calibration_memory.run,
