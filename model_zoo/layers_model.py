@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from model_zoo.framing import CENTRE_CROP, Framing
 from model_zoo.network import Network
+from model_zoo.photographs import ImageSet, photograph_set
 from model_zoo.spec import Counts, FeedSource, Task, Variant
 from model_zoo.tasks import CLASSIFICATION
 from runtime.errors import unknown_name
+from runtime.progress import Progress
 
 if TYPE_CHECKING:
     from exporters.source import Source
@@ -27,6 +29,7 @@ class InFramework:
     framing: what part of an image it sees.
     black:   beyond that are black pixels, else zeros.
     told:    what a side input says of where the image is.
+    images:  what it is shown.
     order:   of its channels; None is the framework's own.
     """
 
@@ -37,6 +40,7 @@ class InFramework:
     order: ChannelOrder | None = None
     black: bool = False
     told: Told = "size_and_scale"
+    images: Callable[[Progress], ImageSet] = photograph_set
 
 
 def variant_of(
@@ -81,7 +85,8 @@ def _feeds(model: str, frameworks: Mapping[str, InFramework], name: str) -> Feed
             framework.black,
             info=next(iter(network.side_inputs), ""),
             told=framework.told,
-        )
+        ),
+        framework.images,
     )
 
 

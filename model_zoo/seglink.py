@@ -7,15 +7,17 @@ from model_zoo.layers_model import InFramework, variant_of
 from model_zoo.seglink_layers import CAFFE_MEAN, Sizes, map_sizes, seglink_network
 from model_zoo.spec import ModelSpec, PaperRow, Variant
 from model_zoo.text_boxes import TextBoxes
+from model_zoo.text_scenes import text_scene_set
 
 
 def at_size(height: int, width: int, remark: str = "") -> Variant:
     """The network for images of this height and width."""
     network = seglink_network(Sizes(input_size=(height, width)))
+    framework = InFramework(network, CAFFE_MEAN, framing=Warp(), order="BGR", images=text_scene_set)
     return variant_of(
         "seglink",
         f"SegLink on VGG-16, {height}x{width}{remark}",
-        {"tensorflow": InFramework(network, CAFFE_MEAN, framing=Warp(), order="BGR")},
+        {"tensorflow": framework},
         TextBoxes(map_sizes(network)),
     )
 

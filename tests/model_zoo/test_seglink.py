@@ -97,7 +97,7 @@ def test_without_offsets_a_segment_lies_at_its_cells_centre() -> None:
 
 
 @pytest.mark.parametrize(("variant", "size"), [("", (1280, 768)), ("corrected", (768, 1280))])
-def test_feeds_are_whole_photographs_in_bgr(variant: str, size: tuple[int, int]) -> None:
+def test_feeds_are_whole_scenes_in_bgr(variant: str, size: tuple[int, int]) -> None:
     feeds = get_variant(get_model("seglink"), variant).feeds("tensorflow")
     images = next(feeds.batches(1, Split.EVALUATION))["images"]
     assert images.shape == (1, *size, 3)
