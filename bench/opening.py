@@ -3,15 +3,41 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bench.environment import PeakMemory
 from bench.record import BuildRecord
 from bench.store import StoredGraph
-from runtime.backend import Backend, Boundary, Query, Session, SessionOptions
+from runtime.backend import HOST, Backend, Boundary, Device, Query, Session, SessionOptions
+from runtime.backends import get_backend
+from runtime.errors import UnavailableError, unknown_name
+from runtime.memory import MemoryEstimate, check_memory
 from runtime.tensors import Feed
+
+
+def usable_backend(name: str, devices: Iterable[str]) -> tuple[Backend, dict[str, Device]]:
+    """The backend, and its devices by name, if it works here and has those: found out before a long build.
+
+    Raises UnavailableError, and UsageError for an unknown backend or device.
+    """
+    backend = get_backend(name)
+    reason = backend.unavailable()
+    if reason is not None:
+        raise UnavailableError(f"backend {name!r} is not available here: {reason}")
+    found = {device.name: device for device in backend.devices()}
+    for device in devices:
+        if device not in found:
+            raise unknown_name(f"device of {name}", device, found)
+    return backend, found
+
+
+def check_fits(graph: StoredGraph, device: str, batch_size: int, what: str) -> None:
+    """Raises UnsupportedError where the graph at this batch size does not fit into the machine's memory."""
+    needs = graph.entry.memory
+    if needs is not None and device == HOST:
+        check_memory(MemoryEstimate(needs.fixed, needs.per_sample), batch_size, what)
 
 
 @dataclass(frozen=True)

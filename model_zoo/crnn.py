@@ -11,17 +11,24 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from model_zoo.crnn_english import BLANK, CHARACTERS, EnglishSizes, english_network
 from model_zoo.crnn_layers import Sizes, crnn_network
 from model_zoo.framing import Warp
 from model_zoo.network import Network
 from model_zoo.spec import Counts, FeedSource, ModelSpec, PaperRow, Variant
-from model_zoo.text_recognition import BEST_PATH
+from model_zoo.text_recognition import BEST_PATH, BestPath
 from runtime.errors import unknown_name
 
 if TYPE_CHECKING:
     from exporters.source import Source
 
 NETWORK = crnn_network(Sizes())
+
+ENGLISH = english_network(EnglishSizes())
+"""EasyOCR's english_g2, whose trained weights can be had (DATA.md A3)."""
+
+ENGLISH_TASK = BestPath(blank=BLANK, characters=CHARACTERS)
+
 _PIXEL_CENTRE = 127.5
 
 
@@ -33,13 +40,20 @@ def build(network: Network, weights: Path | None) -> Source:
     return tensorflow_source(network, weights_of(network, weights))
 
 
+def build_english(network: Network, weights: Path | None) -> Source:
+    """The network in TensorFlow, with EasyOCR's weights or those of a file (see `crnn_english_weights`)."""
+    from model_zoo.crnn_english_weights import weights_of
+    from model_zoo.layers_tensorflow import tensorflow_source
+
+    return tensorflow_source(network, weights_of(network, weights))
+
+
 def _feeds(framework: str) -> FeedSource:
     """Rendered words as x / 127.5 - 1, BGR; raises UsageError for another framework than TensorFlow."""
     from model_zoo.image_feeds import ImageFormat
     from model_zoo.word_images import word_feeds
 
-    if framework != "tensorflow":
-        raise unknown_name("framework of crnn", framework, ("tensorflow",))
+    _check_framework(framework)
     return word_feeds(
         ImageFormat(
             NETWORK.input_name,
@@ -53,6 +67,19 @@ def _feeds(framework: str) -> FeedSource:
     )
 
 
+def _english_feeds(framework: str) -> FeedSource:
+    """Rendered words as x / 127.5 - 1, grey; raises UsageError for another framework than TensorFlow."""
+    from model_zoo.text_lines import LineFeeds, LineFormat
+
+    _check_framework(framework)
+    return LineFeeds(LineFormat(ENGLISH.input_name, ENGLISH.input_size))
+
+
+def _check_framework(name: str) -> None:
+    if name != "tensorflow":
+        raise unknown_name("framework of crnn", name, ("tensorflow",))
+
+
 SPEC = ModelSpec(
     "crnn",
     "CRNN",
@@ -64,6 +91,15 @@ SPEC = ModelSpec(
             counts={"tensorflow": Counts(NETWORK.parameters, NETWORK.macs)},
             feeds=_feeds,
             task=BEST_PATH,
-        )
+        ),
+        "english-g2": Variant(
+            "EasyOCR's english_g2, trained: 64x320, grey, two bidirectional LSTMs of 256 units, 96 characters"
+            " and a blank",
+            build={"tensorflow": partial(build_english, ENGLISH)},
+            counts={"tensorflow": Counts(ENGLISH.parameters, ENGLISH.macs)},
+            feeds=_english_feeds,
+            task=ENGLISH_TASK,
+            trained="EasyOCR's own",
+        ),
     },
 )

@@ -1,6 +1,7 @@
 """CRNN (Shi et al. 2016) as data: convolutions that leave one row of columns, LSTMs, a map to characters.
 
-The network is the one of MaybeShewill-CV/CRNN_Tensorflow that AI Matrix runs (MODELS.md 13).
+The network is the one of MaybeShewill-CV/CRNN_Tensorflow that AI Matrix runs (MODELS.md 13); `crnn_english`
+is another one of the same layers.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from model_zoo.network import Network
 INPUT_DEVIATION = 0.6
 """About that of x / 127.5 - 1 over images of words."""
 
+DIRECTIONS = ("forward", "backward")
+FORGET_BIAS = 1.0
+
 _BATCH_NORM_EPSILON = 1e-3
 _SECOND_DIVISOR = 255.0
 """The feeds are x / 127.5 - 1 already: the reference normalises twice (MODELS.md 13)."""
@@ -48,6 +52,14 @@ class JoinRows(Convolution):
 
 
 @dataclass(frozen=True)
+class AverageRows(Layer):
+    """The mean over all rows; columns stay."""
+
+    def output(self, *bottoms: FeatureMap) -> FeatureMap:
+        return replace(bottoms[0], height=1)
+
+
+@dataclass(frozen=True)
 class Columns(Layer):
     """A map of one row as a sequence: [batch, columns, channels]."""
 
@@ -57,10 +69,11 @@ class BidirectionalLstm(Layer):
     """LSTMs of `units` each that read the sequence from either end, and what they say side by side.
 
     Weights are those of TensorFlow's LSTMCell, `<layer>/forward/kernel` and `/bias`, and `backward`: rows
-    are inputs, then units; columns are the gates input, cell, forget, output. FORGET_BIAS comes on top.
+    are inputs, then units; columns are the gates input, cell, forget, output. `forget_bias` comes on top.
     """
 
     units: int
+    forget_bias: float = FORGET_BIAS
 
     def output(self, *bottoms: FeatureMap) -> FeatureMap:
         return replace(bottoms[0], channels=2 * self.units)
@@ -78,23 +91,21 @@ class BidirectionalLstm(Layer):
 
 
 @dataclass(frozen=True)
-class Characters(Layer):
-    """Scores of characters in every column: a matrix without a bias."""
+class Projection(Layer):
+    """A matrix, and perhaps a bias, for the channels of every column."""
 
-    characters: int
+    channels: int
+    bias: bool = True
 
     def output(self, *bottoms: FeatureMap) -> FeatureMap:
-        return replace(bottoms[0], channels=self.characters)
+        return replace(bottoms[0], channels=self.channels)
 
     def tensors(self, of: FeatureMap) -> Mapping[str, Shape]:
-        return {f"{self.name}/kernel": (of.channels, self.characters)}
+        kernel = {f"{self.name}/kernel": (of.channels, self.channels)}
+        return kernel | ({f"{self.name}/bias": (self.channels,)} if self.bias else {})
 
     def macs(self, of: FeatureMap) -> int:
-        return of.values * self.characters
-
-
-DIRECTIONS = ("forward", "backward")
-FORGET_BIAS = 1.0
+        return of.values * self.channels
 
 
 @dataclass(frozen=True)
@@ -126,7 +137,7 @@ def crnn_network(sizes: Sizes) -> Network:
         Columns("columns", ("conv7/relu",)),
         BidirectionalLstm("lstm1", ("columns",), wide),
         BidirectionalLstm("lstm2", ("lstm1",), wide),
-        Characters("logits", ("lstm2",), sizes.characters),
+        Projection("logits", ("lstm2",), sizes.characters, bias=False),
     )
     return Network(sizes.name, sizes.name, "images", sizes.input_size, INPUT_DEVIATION, layers)
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from model_zoo.crnn_layers import (
-    FORGET_BIAS,
+    AverageRows,
     BidirectionalLstm,
-    Characters,
     Columns,
     JoinRows,
     PoolRows,
+    Projection,
 )
 from model_zoo.layers import Layer
 
@@ -31,6 +31,12 @@ def _join_rows(layer: JoinRows, bottoms: Sequence[Tensor], weights: Tensors) -> 
     import tensorflow as tf
 
     return tf.nn.conv2d(bottoms[0], weights[f"{layer.name}/kernel"], (2, 1), "SAME", name=layer.name)
+
+
+def _average_rows(layer: AverageRows, bottoms: Sequence[Tensor], _: Tensors) -> Tensor:
+    import tensorflow as tf
+
+    return tf.reduce_mean(bottoms[0], axis=1, keepdims=True, name=layer.name)
 
 
 def _columns(layer: Columns, bottoms: Sequence[Tensor], _: Tensors) -> Tensor:
@@ -66,22 +72,24 @@ def _lstm(layer: BidirectionalLstm, direction: str, x: Tensor, weights: Tensors)
         wcf=no_peepholes,
         wco=no_peepholes,
         b=weights[f"{layer.name}/{direction}/bias"],
-        forget_bias=FORGET_BIAS,
+        forget_bias=layer.forget_bias,
         cell_clip=-1.0,
         use_peephole=False,
     ).h
 
 
-def _characters(layer: Characters, bottoms: Sequence[Tensor], weights: Tensors) -> Tensor:
+def _projection(layer: Projection, bottoms: Sequence[Tensor], weights: Tensors) -> Tensor:
     import tensorflow as tf
 
-    return tf.matmul(bottoms[0], weights[f"{layer.name}/kernel"], name=layer.name)
+    projected = tf.matmul(bottoms[0], weights[f"{layer.name}/kernel"], name=layer.name)
+    return tf.nn.bias_add(projected, weights[f"{layer.name}/bias"]) if layer.bias else projected
 
 
 OPERATIONS: Mapping[type[Layer], Callable[[Any, Sequence[Tensor], Tensors], Tensor]] = {
+    AverageRows: _average_rows,
     BidirectionalLstm: _bidirectional,
-    Characters: _characters,
     Columns: _columns,
     JoinRows: _join_rows,
     PoolRows: _pool_rows,
+    Projection: _projection,
 }

@@ -91,6 +91,7 @@ class Variant:
     feeds:  from a framework name (preprocessing differs) to the samples.
     task:   what its outputs mean.
     calibration_method: how INT8 ranges are found unless the user says otherwise; measured to suit it.
+    trained: whose weights it has where a user gives none; "" where those are seeded.
     """
 
     description: str
@@ -99,6 +100,7 @@ class Variant:
     feeds: Callable[[str], FeedSource]
     task: Task
     calibration_method: str = "entropy"
+    trained: str = ""
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,14 @@ class BestPath(Answering):
     Graves et al. 2006, "Connectionist temporal classification", 3.2. The reference searches with a beam of
     one path, which is not the same in every case (MODELS.md 13).
 
-    blank: index of the character that stands for none; -1 is the last.
+    blank:      index of the character that stands for none; -1 is the last.
+    characters: one for each index, as `texts` takes them; "" where the network does not say.
     """
 
     name: str = "text recognition"
     agreement: str = "word agreement"
     blank: int = -1
+    characters: str = ""
 
     def answers(self, outputs: Mapping[str, Array]) -> NDArray[np.int64]:
         """[samples, columns]: the text's characters, then PADDING; from the only output.
@@ -51,7 +53,7 @@ BEST_PATH = BestPath()
 
 
 def texts(answers: NDArray[np.int64], alphabet: str) -> tuple[str, ...]:
-    """The rows as text; `alphabet` has a character for each number below the blank."""
+    """The rows as text; `alphabet` has a character for each number, whatever it has for the blank."""
     return tuple("".join(alphabet[index] for index in row if index != PADDING) for row in answers)
 
 

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from model_zoo import weight_files
+from model_zoo import torch_files, weight_files
 from runtime.errors import UsageError
 from runtime.tensors import Array
 
 Reader = Callable[[Path], dict[str, Array]]
 
 _READERS: Mapping[str, Reader] = {
+    **dict.fromkeys(torch_files.SUFFIXES, torch_files.read_torch),
     ".caffemodel": weight_files.read_caffemodel,
     ".h5": weight_files.read_keras_hdf5,
     ".index": weight_files.read_checkpoint,
@@ -24,7 +25,7 @@ _READERS: Mapping[str, Reader] = {
     ".safetensors": weight_files.read_safetensors,
 }
 
-_PICKLES = frozenset({".bin", ".joblib", ".npy", ".pickle", ".pkl", ".pt", ".pth"})
+_PICKLES = frozenset({".joblib", ".npy", ".pickle", ".pkl"})
 """Read with pickle, which runs whatever code the file's author put into it."""
 
 _FLOATS = frozenset({"bfloat16", "float16", "float32", "float64"})
@@ -43,8 +44,9 @@ def read_weights(path: Path) -> dict[str, Array]:
     """All tensors of a weights file, by the names in it.
 
     path: a TensorFlow checkpoint (its prefix or .index), a SavedModel folder, Keras weights (.weights.h5,
-    .h5, .keras), .safetensors, .npz or .caffemodel. Nothing in the file is ever run. Without the state of
-    optimisers. Names are those of TensorFlow's variables; `layer/index` in a caffemodel.
+    .h5, .keras), a state dict of torch's (.pth, .pt, .bin), .safetensors, .npz or .caffemodel. Nothing in
+    the file is ever run. Without the state of optimisers. Names are those of TensorFlow's variables or
+    torch's modules; `layer/index` in a caffemodel.
 
     Raises UsageError for a file that is missing, damaged or of another kind, UnavailableError where a
     package that reads it is not installed.

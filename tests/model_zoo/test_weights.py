@@ -13,6 +13,7 @@ import pytest
 from model_zoo.weights import Alias, read_weights, take
 from runtime.errors import UsageError
 from runtime.tensors import Array
+from tests.model_zoo import torch_archives
 
 RNG = np.random.default_rng(0)
 KERNEL = RNG.normal(size=(3, 4)).astype(np.float32)
@@ -108,8 +109,12 @@ def keras_file(name: str) -> Callable[[Path], Path]:
     return write
 
 
+def torch(folder: Path) -> Path:
+    return torch_archives.save(folder / "weights.pth", torch_archives.state_dict(NAMED))
+
+
 @pytest.mark.parametrize(
-    "write", [npz, safetensors, name_checkpoint, index_of_checkpoint, object_checkpoint, saved_model]
+    "write", [npz, safetensors, name_checkpoint, index_of_checkpoint, object_checkpoint, saved_model, torch]
 )
 def test_every_format_gives_back_names_and_numbers(write: Callable[[Path], Path], tmp_path: Path) -> None:
     assert_same(read_weights(write(tmp_path)), NAMED)
@@ -173,7 +178,9 @@ def test_the_state_of_the_optimiser_is_left_out(tmp_path: Path) -> None:
 
 
 @keras_warnings
-@pytest.mark.parametrize("write", [npz, safetensors, keras_file("a.weights.h5"), keras_file("a.keras")])
+@pytest.mark.parametrize(
+    "write", [npz, safetensors, torch, keras_file("a.weights.h5"), keras_file("a.keras")]
+)
 def test_half_a_file_is_refused(write: Callable[[Path], Path], tmp_path: Path) -> None:
     path = write(tmp_path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -235,7 +242,7 @@ def test_objects_in_an_npz_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".pkl", ".bin"])
-def test_pickles_are_refused_unopened(suffix: str, tmp_path: Path) -> None:
+def test_pickles_are_refused_and_not_run(suffix: str, tmp_path: Path) -> None:
     import pickle
 
     path = tmp_path / f"weights{suffix}"
@@ -274,7 +281,9 @@ def test_a_missing_file_is_named_with_what_would_do(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["weights.onnx", "weights"])
 def test_an_unknown_suffix_is_answered_with_those_that_are_known(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"")
-    with pytest.raises(UsageError, match=r"end in '.*': give a \.caffemodel, \.h5, .*checkpoint's prefix"):
+    with pytest.raises(
+        UsageError, match=r"end in '.*': give a \.bin, \.caffemodel, \.h5, .*checkpoint's prefix"
+    ):
         read_weights(tmp_path / name)
 
 
