@@ -7,7 +7,6 @@ Importing it costs no numpy and no table drawing, so that `bench --help` answers
 from __future__ import annotations
 
 import io
-import os
 import shutil
 import signal
 import sys
@@ -17,13 +16,15 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 from typer.exceptions import TyperException
 
+from bench.cli_show import show
+from bench.console import print_lines, print_text
 from bench.export_checks import Check
 from calibration.precision import Precision
 from runtime.backends import backend_names
 from runtime.errors import HarnessError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from bench.plan import BenchPlan
     from bench.record import Record
@@ -166,7 +167,7 @@ def list_models() -> None:
     """Models of the zoo, with their variants and frameworks."""
     from bench.listing import model_lines
 
-    _print_lines(model_lines())
+    print_lines(model_lines())
 
 
 @list_app.command("backends")
@@ -174,7 +175,7 @@ def list_backends() -> None:
     """Backends, and what keeps one from working here."""
     from bench.listing import backend_lines
 
-    _print_lines(backend_lines())
+    print_lines(backend_lines())
 
 
 @list_app.command("devices")
@@ -182,13 +183,13 @@ def list_devices() -> None:
     """Devices of the backends that work here."""
     from bench.listing import device_lines
 
-    _print_lines(device_lines())
+    print_lines(device_lines())
 
 
 @list_app.command("precisions")
 def list_precisions() -> None:
     """Precisions a graph can be written at."""
-    _print_lines([precision.value for precision in Precision])
+    print_lines([precision.value for precision in Precision])
 
 
 @app.command()
@@ -196,7 +197,7 @@ def doctor() -> None:
     """What works on this machine, and what would make the rest work."""
     from bench.doctor import report_lines
 
-    _print_lines(report_lines())
+    print_lines(report_lines())
 
 
 @app.command()
@@ -228,6 +229,27 @@ def export(  # noqa: PLR0913 - one parameter a flag
     ] = None,
     saved_model: Annotated[
         Path | None, typer.Option(help="A TensorFlow SavedModel folder.", rich_help_panel=_YOUR_OWN)
+    ] = None,
+    keras: Annotated[
+        Path | None,
+        typer.Option(help="A model saved by Keras: .keras or .h5.", rich_help_panel=_YOUR_OWN),
+    ] = None,
+    frozen: Annotated[
+        Path | None,
+        typer.Option(
+            help="A frozen graph of TensorFlow 1 (.pb); wants --inputs and --outputs too.",
+            rich_help_panel=_YOUR_OWN,
+        ),
+    ] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAMES", help="Tensors that go into --frozen, such as a:0,b:0.", rich_help_panel=_YOUR_OWN
+        ),
+    ] = None,
+    outputs: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAMES", help="Tensors that come out of --frozen.", rich_help_panel=_YOUR_OWN),
     ] = None,
     prototxt: Annotated[
         Path | None,
@@ -261,7 +283,7 @@ def export(  # noqa: PLR0913 - one parameter a flag
         bool,
         typer.Option(
             "--without-post-processing",
-            help="Cut a Caffe detector's output layer off: boxes and scores, raw.",
+            help="Cut a detector's last layers off: boxes and scores, raw.",
         ),
     ] = False,
     precision: Annotated[list[Precision] | None, typer.Option(help="fp32 is always among them.")] = None,
@@ -288,7 +310,7 @@ def export(  # noqa: PLR0913 - one parameter a flag
     Every graph is compared with its own framework first, and nothing is written where they differ.
     """
     from bench.export_command import export_bundle
-    from bench.export_plan import ExportPlan, read_input_shapes
+    from bench.export_plan import ExportPlan, read_input_shapes, read_tensor_names
     from bench.plan import CalibrationPlan
     from bench.progress import Display
     from runtime.files import home
@@ -300,6 +322,10 @@ def export(  # noqa: PLR0913 - one parameter a flag
         framework=framework,
         weights=weights,
         saved_model=saved_model,
+        keras=keras,
+        frozen=frozen,
+        inputs=read_tensor_names("--inputs", inputs or ()),
+        outputs=read_tensor_names("--outputs", outputs or ()),
         prototxt=prototxt,
         caffemodel=caffemodel,
         post_processing=not without_post_processing,
@@ -312,7 +338,10 @@ def export(  # noqa: PLR0913 - one parameter a flag
         precisions=tuple(precision or ()),
         calibration=CalibrationPlan(calibration_samples, calibration_method),
     )
-    _print_lines(str(path) for path in export_bundle(plan, home(), Display()))
+    print_lines(str(path) for path in export_bundle(plan, home(), Display()))
+
+
+app.command()(show)
 
 
 def _measure_and_tell(plan: BenchPlan, out: Path | None, *, as_json: bool) -> int:
@@ -347,25 +376,12 @@ def _print_records(records: Sequence[Record], *, as_json: bool, as_array: bool) 
     if not as_json:
         text = io.StringIO()
         print_table(records, text, shutil.get_terminal_size().columns if sys.stdout.isatty() else None)
-        _print(text.getvalue())
+        print_text(text.getvalue())
     elif as_array:
         documents = ",\n".join(to_json(record).rstrip() for record in records)
-        _print(f"[\n{documents}\n]\n")
+        print_text(f"[\n{documents}\n]\n")
     else:
-        _print(to_json(records[0]))
-
-
-def _print_lines(lines: Iterable[str]) -> None:
-    for line in lines:
-        _print(f"{line}\n")
-
-
-def _print(text: str) -> None:
-    try:
-        typer.echo(text, nl=False)
-    except BrokenPipeError:
-        # Whoever read stdout has seen enough; the interpreter's own last flush must not fail either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print_text(to_json(records[0]))
 
 
 def _say_error(line: str) -> None:

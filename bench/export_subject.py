@@ -30,8 +30,13 @@ if TYPE_CHECKING:
 
 def export_subject(plan: ExportPlan) -> Subject:
     """The subject of `plan`; raises UsageError, StoreError or GraphError."""
-    if plan.saved_model is not None:
-        return _saved_model_subject(plan, plan.saved_model)
+    for path, subject_of in (
+        (plan.saved_model, _saved_model_subject),
+        (plan.keras, _keras_subject),
+        (plan.frozen, _frozen_subject),
+    ):
+        if path is not None:
+            return subject_of(plan, path)
     subject = _caffe_subject(plan) if plan.model is None else _named_subject(plan, plan.model)
     return subject if plan.post_processing else _without_post_processing(subject)
 
@@ -65,6 +70,39 @@ def _saved_model_subject(plan: ExportPlan, folder: Path) -> Subject:
     )
 
 
+def _keras_subject(plan: ExportPlan, file: Path) -> Subject:
+    if file.is_dir():
+        raise UsageError(
+            f"--keras {file} is a folder; give a .keras or .h5 file, or the folder to --saved-model"
+        )
+
+    def source() -> Source:
+        from exporters.keras_source import keras_source
+
+        return keras_source(file)
+
+    facts = {"keras": sha256_of_file(_readable(file, "--keras"))}
+    return _own_subject(plan, file.stem, "tensorflow", facts, source, ("h5py", "keras"))
+
+
+def _frozen_subject(plan: ExportPlan, file: Path) -> Subject:
+    from exporters.tensorflow_frozen import ends_of, frozen_source, read_graph_def
+
+    facts = {
+        "frozen graph": sha256_of_file(_readable(file, "--frozen")),
+        "inputs": ",".join(plan.inputs),
+        "outputs": ",".join(plan.outputs),
+    }
+    if not plan.inputs or not plan.outputs:
+        raise UsageError(
+            f"--frozen {file} does not say what its inputs and outputs are: name them, as in --inputs a:0,b:0"
+            f" --outputs c:0; {ends_of(read_graph_def(file))}"
+        )
+    return _own_subject(
+        plan, file.stem, "tensorflow", facts, lambda: frozen_source(file, plan.inputs, plan.outputs)
+    )
+
+
 def _caffe_subject(plan: ExportPlan) -> Subject:
     from bench.python_layers import read_python_layers
 
@@ -87,11 +125,17 @@ def _caffe_subject(plan: ExportPlan) -> Subject:
 
 
 def _own_subject(
-    plan: ExportPlan, name: str, framework: str, facts: dict[str, str], source: Callable[[], Source]
+    plan: ExportPlan,
+    name: str,
+    framework: str,
+    facts: dict[str, str],
+    source: Callable[[], Source],
+    more_tools: tuple[str, ...] = (),
 ) -> Subject:
+    """more_tools: packages besides the framework's own whose versions may change the bytes of the export."""
     from model_zoo import catalog
 
-    tools = package_versions(EXPORT_TOOLS[framework])
+    tools = package_versions((*EXPORT_TOOLS[framework], *more_tools))
     facts = {**facts, "exporters": catalog.source_digest(), **{f"tool {n}": v for n, v in tools.items()}}
     return Subject(
         identity=Identity(name, "", framework, facts),
@@ -104,18 +148,18 @@ def _own_subject(
 def _without_post_processing(subject: Subject) -> Subject:
     """The subject cut; its outputs are no detections any more, so it has no task."""
     whole, identity = subject.source, subject.identity
-    if whole is None or identity.framework != "caffe":
-        kind = f"{subject.title}{'' if whole else ', a graph already'}"
+    if whole is None:
         raise UsageError(
-            f"--without-post-processing cuts off layers of Caffe networks, got {kind}; leave it out"
+            f"--without-post-processing cuts off layers of a network, got {subject.title}, a graph already;"
+            " leave it out"
         )
 
     def source() -> Source:
-        from exporters.caffe.source import CaffeSource
+        from exporters.source import Cuttable
 
         made = whole()
-        if not isinstance(made, CaffeSource):
-            raise UsageError(f"--without-post-processing cannot cut a {type(made).__name__}; leave it out")
+        if not isinstance(made, Cuttable):
+            raise UsageError(f"--without-post-processing cannot cut {subject.title}; leave it out")
         return made.without_post_processing()
 
     cut = replace(identity, facts={**identity.facts, POST_PROCESSING: "False"})

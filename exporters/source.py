@@ -59,6 +59,14 @@ class Releasing(Protocol):
 
 
 @runtime_checkable
+class Cuttable(Protocol):
+    """A source that knows where the post-processing of its detections begins."""
+
+    def without_post_processing(self) -> Source:
+        """The same model up to there: raw scores and offsets. Raises UsageError where it has none."""
+
+
+@runtime_checkable
 class Listing(Protocol):
     """A source with outputs that are lists of a fixed length: the best first, and zeros behind them."""
 

@@ -1,9 +1,10 @@
-"""Models in TensorFlow: a function, a SavedModel or a frozen graph."""
+"""Models in TensorFlow: a function or a SavedModel."""
 
 from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from runtime.errors import ExportError, UnavailableError, UsageError, unknown_name
+from runtime.errors import ExportError, FeedError, UnavailableError, UsageError, unknown_name
 from runtime.tensors import Array, Feed, TensorSpec, check_feed
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ class TensorFlowSource:
     """A function of tensors, in the order of `inputs`, that returns a tuple in that of `output_names`.
 
     Named dimensions of `inputs` stay open. `variables` are the learned ones, for `parameters`; `lists` are
-    outputs to be compared as rows (exporters.source.Listing).
+    outputs to be compared as rows (exporters.source.Listing). `convertible` is traced for ONNX in the place
+    of `function`, where that traces to what ONNX cannot say well; `function` stays the oracle. `raw` makes
+    the same model without the post-processing of its detections.
     """
 
     function: Callable[..., Sequence[Any]]
@@ -54,6 +57,8 @@ class TensorFlowSource:
     output_names: tuple[str, ...]
     variables: tuple[Any, ...] = ()
     lists: tuple[tuple[str, ...], ...] = ()
+    convertible: Callable[..., Sequence[Any]] | None = None
+    raw: Callable[[], TensorFlowSource] | None = None
 
     @classmethod
     def from_saved_model(cls, path: Path, signature: str = "serving_default") -> TensorFlowSource:
@@ -62,13 +67,13 @@ class TensorFlowSource:
         try:
             loaded = tensorflow.saved_model.load(str(path))
         except (OSError, *_NOT_A_SAVED_MODEL) as error:
-            raise UsageError(f"{path} is not a sound SavedModel folder: {_one_line(error)}") from error
+            raise UsageError(f"{path} is not a sound SavedModel folder: {one_line(error)}") from error
         if signature not in loaded.signatures:
             raise unknown_name(f"signature of {path}", signature, loaded.signatures)
         served = loaded.signatures[signature]
         # a signature is a protobuf map, in another order in every process
         given = sorted(served.structured_input_signature[1].items())
-        inputs = tuple(_spec(name, spec) for name, spec in given)
+        inputs = tuple(tensor_spec(name, spec) for name, spec in given)
         outputs = tuple(sorted(served.structured_outputs))
 
         def function(*tensors: Any) -> tuple[Any, ...]:
@@ -78,22 +83,6 @@ class TensorFlowSource:
             return tuple(answer[name] for name in outputs)
 
         return cls(function, inputs, outputs, tuple(served.trainable_variables))
-
-    @classmethod
-    def from_frozen_graph(cls, path: Path, inputs: Sequence[str], outputs: Sequence[str]) -> TensorFlowSource:
-        """Read a binary GraphDef; `inputs` and `outputs` are names of its tensors ("images:0").
-
-        A frozen graph does not say which of its constants were learned: `parameters` is 0.
-        """
-        tensorflow = import_tensorflow()
-        graph_def = _read_graph_def(path)
-        imported = tensorflow.compat.v1.wrap_function(
-            lambda: tensorflow.import_graph_def(graph_def, name=""), []
-        )
-        tensors = [_tensor(imported.graph, name, path) for name in (*inputs, *outputs)]
-        function = imported.prune(tensors[: len(inputs)], tensors[len(inputs) :])
-        specs = tuple(_spec(tensor.op.name, tensor) for tensor in tensors[: len(inputs)])
-        return cls(function, specs, tuple(tensor.op.name for tensor in tensors[len(inputs) :]))
 
     @property
     def framework(self) -> str:
@@ -110,13 +99,24 @@ class TensorFlowSource:
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
         results = self._concrete.structured_outputs
-        return tuple(_spec(name, result) for name, result in zip(self.output_names, results, strict=True))
+        return tuple(
+            tensor_spec(name, result) for name, result in zip(self.output_names, results, strict=True)
+        )
+
+    def without_post_processing(self) -> TensorFlowSource:
+        """See exporters.source.Cuttable."""
+        if self.raw is None:
+            raise UsageError(
+                "the model has no post-processing that could be cut off: no detector of the zoo; leave"
+                " --without-post-processing out"
+            )
+        return self.raw()
 
     def to_onnx(self) -> ir.Model:
         """The function as ONNX, opset 18, weights shared with TensorFlow's memory; raises ExportError."""
         from exporters import tensorflow_graph
 
-        concrete = self._concrete
+        concrete = self._concrete if self.convertible is None else self._traced(self.convertible)
         fed = concrete.inputs[: len(self.inputs)]
         model = tensorflow_graph.to_onnx(
             tensorflow_graph.without_weights(concrete),
@@ -131,13 +131,22 @@ class TensorFlowSource:
         """TensorFlow's own answer, on the CPU; raises FeedError where `feed` does not fit."""
         tensorflow = import_tensorflow()
         check_feed(feed, self.inputs)
-        with tensorflow.device("/cpu:0"):
-            tensors = [tensorflow.constant(feed[spec.name]) for spec in self.inputs]
-            results = self._concrete(*tensors)
+        try:
+            with tensorflow.device("/cpu:0"):
+                tensors = [tensorflow.constant(feed[spec.name]) for spec in self.inputs]
+                results = self._concrete(*tensors)
+        except tensorflow.errors.OpError as error:
+            raise FeedError(
+                f"TensorFlow cannot run the model on this feed: {_reason(error)}; give samples that fit with"
+                " --feeds FILE.npz"
+            ) from error
         return {name: result.numpy() for name, result in zip(self.output_names, results, strict=True)}
 
     @cached_property
     def _concrete(self) -> Any:
+        return self._traced(self.function)
+
+    def _traced(self, function: Callable[..., Sequence[Any]]) -> Any:
         tensorflow = import_tensorflow()
         signature = [
             tensorflow.TensorSpec(
@@ -145,7 +154,7 @@ class TensorFlowSource:
             )
             for spec in self.inputs
         ]
-        traced = tensorflow.function(lambda *tensors: tuple(self.function(*tensors)), autograph=False)
+        traced = tensorflow.function(lambda *tensors: tuple(function(*tensors)), autograph=False)
         concrete = traced.get_concrete_function(*signature)
         given = len(concrete.outputs)
         if given != len(self.output_names):
@@ -163,10 +172,10 @@ def _set_shapes(values: Sequence[ir.Value], specs: Sequence[TensorSpec]) -> None
         value.shape = ir.Shape(spec.shape)
 
 
-def _spec(name: str, tensor: Any) -> TensorSpec:
+def tensor_spec(name: str, tensor: Any) -> TensorSpec:
     """The spec of a TensorFlow tensor or TensorSpec; open dimensions get names."""
     if tensor.shape.rank is None:
-        raise ExportError(f"tensor {name!r} has no known rank; give the function an input signature")
+        raise ExportError(f"tensor {name!r} has no known rank; give the model inputs of a known rank")
     shape = tuple(
         size if size is not None else (OPEN_DIMENSION if axis == 0 else f"{name}_{axis}")
         for axis, size in enumerate(tensor.shape.as_list())
@@ -174,25 +183,11 @@ def _spec(name: str, tensor: Any) -> TensorSpec:
     return TensorSpec(name, tensor.dtype.name, shape)
 
 
-def _read_graph_def(path: Path) -> Any:
-    from google.protobuf.message import DecodeError
-
-    tensorflow = import_tensorflow()
-    graph_def = tensorflow.compat.v1.GraphDef()
-    try:
-        graph_def.ParseFromString(path.read_bytes())
-    except (OSError, DecodeError) as error:
-        raise UsageError(f"{path} is not a TensorFlow GraphDef: {_one_line(error)}") from error
-    return graph_def
+def _reason(error: Any) -> str:
+    """What TensorFlow says went wrong, without where: its last line before the node's name."""
+    lines = re.sub(r"\{\{.*?\}\} *", "", str(error.message).split("\n\t [[")[0]).strip().splitlines()
+    return lines[-1].strip()[:200] if lines else type(error).__name__
 
 
-def _tensor(graph: Any, name: str, path: Path) -> Any:
-    try:
-        return graph.get_tensor_by_name(name if ":" in name else f"{name}:0")
-    except (KeyError, ValueError) as error:
-        nodes = [operation.name for operation in graph.get_operations()]
-        raise unknown_name(f"tensor of {path}", name, (*nodes[:5], *nodes[-5:])) from error
-
-
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]

@@ -21,6 +21,8 @@ import onnx
 import onnx_ir as ir
 
 from exporters.passes.order import sort
+from exporters.tensorflow_control_flow import refuse_control_flow
+from exporters.tensorflow_duplicates import merge_duplicates
 from exporters.tensorflow_lstm import write_lstms
 from exporters.tensorflow_names import name_as_in_tensorflow
 from exporters.tensorflow_operators import HANDLERS, replace_operators
@@ -36,6 +38,12 @@ factor only where it sees the values. They are 1 % of ResNet50 and 0.1 % of BERT
 
 INLINE_BYTES_ABOVE_VECTORS = 1024
 """Kernels and tables leave whatever their size; paddings, shapes and axes stay."""
+
+
+_NOT_CONVERTED = (AttributeError, IndexError, KeyError, NotImplementedError, TypeError, ValueError)
+"""What tf2onnx raises, of itself or by accident, where it does not say which operator it cannot convert."""
+
+_LOOPS = frozenset({"StatelessWhile", "While"})
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,8 @@ def without_weights(concrete: Any) -> WeightlessGraph:
     for node in graph_def.node:
         if node.name in weights:
             _make_placeholder(node, weights[node.name])
+        elif node.op in _LOOPS:
+            _tell_shapes(node, weights)
     names = {node: name for node, (name, _) in captures.items()}
     readers = {node.name: names[node.input[0]] for node in graph_def.node if _reads_one_of(node, names)}
     return WeightlessGraph(graph_def, weights, names | readers)
@@ -81,7 +91,13 @@ def to_onnx(graph: WeightlessGraph, inputs: Mapping[str, str], outputs: Mapping[
     read = {edge.split(":")[0] for node in graph.graph_def.node for edge in node.input}
     feeds = [*inputs, *(f"{node}:0" for node in graph.weights if node in read)]
     with _captured_log() as log:
-        proto = _tf2onnx_proto(graph.graph_def, feeds, outputs, {**inputs, **outputs})
+        try:
+            proto = _tf2onnx_proto(graph.graph_def, feeds, outputs, {**inputs, **outputs})
+        except _NOT_CONVERTED as error:
+            raise ExportError(
+                f"tf2onnx cannot convert the TensorFlow graph: {' '.join(str(error).split())[:200]}; take"
+                " out what is decided or repeated while it runs, or write it with other operators"
+            ) from error
     model = ir.from_proto(proto)
     named = _restore_weights(model, graph)
     write_lstms(model)
@@ -143,6 +159,15 @@ def _make_placeholder(node: Any, array: Array) -> None:
         node.attr["shape"].shape.SetInParent()
 
 
+def _tell_shapes(loop: Any, weights: Mapping[str, Array]) -> None:
+    """A loop says the shapes of all that it hands on; of weights, those are the shapes of their stand-ins."""
+    import tensorflow as tf
+
+    for edge, shape in zip(loop.input, loop.attr["output_shapes"].list.shape, strict=False):
+        if edge in weights:
+            shape.CopyFrom(tf.TensorShape(weights[edge].shape).as_proto())
+
+
 def _reads_one_of(node: Any, names: Mapping[str, str]) -> bool:
     return node.op == "Identity" and node.input[0] in names
 
@@ -156,7 +181,9 @@ def _tf2onnx_proto(
     with tf.device("/cpu:0"):
         with tf.Graph().as_default():
             graph_def = tf_loader.tf_optimize(list(feeds), list(outputs), graph_def)
+            refuse_control_flow(graph_def)
             replace_operators(graph_def)
+            merge_duplicates(graph_def, outputs)
         with tf.Graph().as_default() as tf_graph:
             tf.import_graph_def(graph_def, name="")
             converted = tfonnx.process_tf_graph(

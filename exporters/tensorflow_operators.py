@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from exporters.tensorflow_crop import crop_and_resize
+from exporters.tensorflow_marked import MARKER, write_marked
+from exporters.tensorflow_reverse import reverse
 from exporters.tensorflow_suppression import combined_suppression
 
 
@@ -64,6 +66,8 @@ _REPLACEMENTS: Mapping[str, Callable[[Any, Any], None]] = {"Rsqrt": _rsqrt, "Erf
 HANDLERS: Mapping[str, Callable[[Any, Any, str, Any], None]] = {
     "CombinedNonMaxSuppression": combined_suppression,
     "CropAndResize": crop_and_resize,
+    MARKER: write_marked,
+    "ReverseV2": reverse,
     "SelectV2": _select,
 }
 """Operator to a function that replaces a node of it: tf2onnx' graph, the node, its name, and nothing."""

@@ -9,7 +9,7 @@ import math
 import operator
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import reduce
+from functools import partial, reduce
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -37,13 +37,13 @@ from model_zoo.layers import (
     Upsample,
     Weighted,
 )
-from model_zoo.network import Network
+from model_zoo.network import Network, without_post_processing
 from model_zoo.seglink_layers import Cells, PairSoftmax, SegmentGeometry
 from model_zoo.seglink_tensorflow import cells, pair_softmax, segment_geometry
 from runtime.tensors import Array, TensorSpec
 
 if TYPE_CHECKING:
-    from exporters.source import Source
+    from exporters.tensorflow import TensorFlowSource
 
 Tensor = Any  # TensorFlow ships no types
 Tensors = Mapping[str, Tensor]
@@ -53,7 +53,7 @@ Operation = Callable[[Any, Sequence[Tensor], Tensors], Tensor]
 _OUTPUT = "logits"
 
 
-def tensorflow_source(network: Network, weights: Mapping[str, Array]) -> Source:
+def tensorflow_source(network: Network, weights: Mapping[str, Array]) -> TensorFlowSource:
     """The network with these weights: [batch, height, width, 3], and its side inputs, to its outputs.
 
     They are `network.outputs`, or `logits`, the last layer's.
@@ -69,6 +69,7 @@ def tensorflow_source(network: Network, weights: Mapping[str, Array]) -> Source:
     }
     outputs = network.outputs or {_OUTPUT: network.output_name}
 
+    cut = without_post_processing(network)
     shapes = {network.input_name: (*network.input_size, network.input_channels), **network.side_inputs}
 
     def function(*inputs: Tensor) -> tuple[Tensor, ...]:
@@ -81,7 +82,12 @@ def tensorflow_source(network: Network, weights: Mapping[str, Array]) -> Source:
         tuple(outputs),
         tuple(variable for variable in variables.values() if variable.trainable),
         lists=(tuple(outputs),) if network.listed else (),
+        raw=None if cut is network else partial(_cut_source, cut, weights),
     )
+
+
+def _cut_source(network: Network, weights: Mapping[str, Array]) -> TensorFlowSource:
+    return tensorflow_source(network, {name: weights[name] for name in network.tensors()})
 
 
 def evaluate(

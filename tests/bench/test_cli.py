@@ -187,15 +187,15 @@ BAD_INPUT: dict[str, tuple[list[str], str]] = {
     ),
     "export of nothing": (
         ["export", "--out", "o"],
-        "export wants one of --model, --saved-model and --prototxt",
+        "export wants one of --model, --saved-model, --keras, --frozen and --prototxt",
     ),
     "half a Caffe network": (
         ["export", "--out", "o", "--prototxt", "p"],
         "give --prototxt and --caffemodel together",
     ),
-    "raw heads of no Caffe network": (
+    "raw heads of a graph": (
         ["export", "--out", "o", "--model", "TINY", "--without-post-processing"],
-        "--without-post-processing cuts off layers of Caffe networks, got tiny",
+        "--without-post-processing cuts off layers of a network, got tiny .onnx., a graph already",
     ),
     "a Python layer of no prototxt": (
         ["export", "--out", "o", "--model", "resnet50", "--python-layer", "mine:double"],

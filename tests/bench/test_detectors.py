@@ -134,7 +134,7 @@ NOTHING_TO_CUT = {
     "a classifier of the zoo": (["--model", "classifier"], "'net' has no DetectionOutput or Proposal layer"),
     "a model from TensorFlow": (
         ["--model", "resnet50", "--framework", "tensorflow"],
-        r"cuts off layers of Caffe networks, got resnet50 (tensorflow); leave it out",
+        "the model has no post-processing that could be cut off",
     ),
     "a graph": (["--model", "tiny.onnx"], "got tiny (onnx), a graph already; leave it out"),
     "a SavedModel": (["--saved-model", "tiny"], "with --saved-model leave it out"),

@@ -169,18 +169,28 @@ def test_a_saved_model_is_read_by_its_signature(tmp_path: Path) -> None:
     np.testing.assert_allclose(got["b"], expected["end"], atol=1e-5)
 
 
-def test_a_frozen_graph_is_read_between_its_tensors(tmp_path: Path) -> None:
-    kernel = np.random.default_rng(0).standard_normal((3, 200)).astype(np.float32)
-    with tf.Graph().as_default() as graph:
-        images = tf.compat.v1.placeholder(tf.float32, [None, 3], "images")
-        tf.nn.relu(tf.matmul(images, tf.constant(kernel)), name="features")
-    (tmp_path / "frozen.pb").write_bytes(graph.as_graph_def().SerializeToString())
-    source = TensorFlowSource.from_frozen_graph(tmp_path / "frozen.pb", ["images"], ["features:0"])
-    x = np.ones((2, 3), np.float32)
-    expected = np.maximum(x @ kernel, 0)
-    np.testing.assert_allclose(source.run({"images": x})["features"], expected, rtol=1e-5, atol=1e-6)
-    got = open_graph(converted(source, tmp_path)[1])({"images": x})["features"]
-    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+def test_a_reversal_is_a_slice_of_any_length(tmp_path: Path) -> None:
+    source = TensorFlowSource(
+        lambda x: (tf.reverse(x, [1, -1]),), (TensorSpec("x", "float32", ("batch", "time", 3)),), ("y",)
+    )
+    model, path = converted(source, tmp_path)
+    assert operators(model) == {"Slice": 1}
+    x = np.random.default_rng(0).standard_normal((2, 4, 3)).astype(np.float32)
+    np.testing.assert_array_equal(open_graph(path)({"x": x})["y"], x[:, ::-1, ::-1])
+
+
+def test_a_loop_may_read_a_large_weight(tmp_path: Path) -> None:
+    kernel = tf.Variable(np.random.default_rng(0).normal(0, 0.1, (32, 32)).astype(np.float32), name="kernel")
+
+    def function(x: Any) -> tuple[Any, ...]:
+        step = lambda index, y: (index + 1, tf.tanh(y @ kernel))  # noqa: E731 - tf.while_loop's body
+        return (tf.while_loop(lambda index, _: index < 3, step, (0, x))[1],)
+
+    source = TensorFlowSource(function, (TensorSpec("x", "float32", ("batch", 32)),), ("y",), (kernel,))
+    model, path = converted(source, tmp_path)
+    assert operators(model)["Loop"] == 1
+    feed = {"x": np.random.default_rng(1).standard_normal((2, 32)).astype(np.float32)}
+    np.testing.assert_allclose(open_graph(path)(feed)["y"], source.run(feed)["y"], atol=1e-6)
 
 
 X = (TensorSpec("x", "float32", ("batch", 2)),)
@@ -190,18 +200,39 @@ def python_function(x: Any) -> tuple[Any, ...]:
     return (tf.ensure_shape(tf.py_function(lambda value: value, [x], tf.float32), [None, 2]),)
 
 
+def stateless_python(x: Any) -> tuple[Any, ...]:
+    answer = tf.numpy_function(lambda value: value, [x], tf.float32, stateful=False)
+    return (tf.ensure_shape(answer, [None, 2]),)
+
+
 def strings(x: Any) -> tuple[Any, ...]:
     return (tf.strings.to_hash_bucket_fast(tf.strings.as_string(x), 10),)
 
 
 @pytest.mark.parametrize(
-    ("function", "operator"), [(python_function, "EagerPyFunc"), (strings, "StringToHashBucketFast")]
+    ("function", "operator"),
+    [
+        (python_function, "EagerPyFunc"),
+        (stateless_python, "PyFuncStateless"),
+        (strings, "StringToHashBucketFast"),
+    ],
 )
 def test_an_operator_without_onnx_is_named_with_its_node(function: Any, operator: str) -> None:
     with pytest.raises(
         ExportError, match=rf"TensorFlow operator {operator} \(node '.+'\) cannot be said in ONNX"
     ):
         TensorFlowSource(function, X, ("y",)).to_onnx()
+
+
+def test_where_tf2onnx_gives_up_its_reason_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def give_up(*_: Any, **__: Any) -> None:
+        raise ValueError("make_sure failure:\n  no such node")
+
+    monkeypatch.setattr("tf2onnx.tfonnx.process_tf_graph", give_up)
+    with pytest.raises(
+        ExportError, match="cannot convert the TensorFlow graph: make_sure failure: no such no"
+    ):
+        TensorFlowSource(lambda x: (x + 1,), X, ("y",)).to_onnx()
 
 
 def test_a_function_that_returns_too_little_is_refused() -> None:
@@ -248,12 +279,6 @@ def test_an_unknown_signature_is_refused_with_those_there_are(tmp_path: Path) ->
     tf.saved_model.save(module, str(tmp_path), signatures={"predict": signature})
     with pytest.raises(UsageError, match=r"unknown signature of .+ 'serving_default': .*valid: predict"):
         TensorFlowSource.from_saved_model(tmp_path)
-
-
-def test_a_file_that_is_no_graph_def_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "x.pb").write_bytes(b"not a graph")
-    with pytest.raises(UsageError, match="is not a TensorFlow GraphDef"):
-        TensorFlowSource.from_frozen_graph(tmp_path / "x.pb", ["x"], ["y"])
 
 
 def test_without_tensorflow_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
