@@ -30,8 +30,8 @@ def listed_detections(
     *parts, image = bottoms
     cells = [tuple(features.shape[1:3]) for features in parts[::3]]
     priors = prior_boxes([source.boxes for source in layer.sources], cells, tuple(image.shape[1:3]))
-    boxes = decoded(_joined(parts[1::3], 4), priors)
-    scores = tf.nn.softmax(_joined(parts[2::3], layer.classes))[..., 1:]
+    boxes = decoded(joined(parts[1::3], 4), priors)
+    scores = tf.nn.softmax(joined(parts[2::3], layer.classes))[..., 1:]
     likely = tf.where(scores >= _LEAST_SCORE, scores, 0.0)
     count = min(_CANDIDATES, len(priors))
     best, places = tf.math.top_k(tf.transpose(likely, (0, 2, 1)), count)
@@ -53,6 +53,15 @@ def part(layer: Part, bottoms: Sequence[Tensor], _: Mapping[str, Tensor]) -> Ten
     return bottoms[0][layer.index]
 
 
+def joined(maps: Sequence[Tensor], width: int) -> Tensor:
+    """[batch, boxes, width] of maps [batch, rows, columns, boxes * width]."""
+    import tensorflow as tf
+
+    boxes = [x.shape[1] * x.shape[2] * x.shape[3] // width for x in maps]
+    flat = [tf.reshape(x, (-1, count, width)) for x, count in zip(maps, boxes, strict=True)]
+    return tf.concat(flat, axis=1)
+
+
 def decoded(offsets: Tensor, priors: Array) -> Tensor:
     """Corners [batch, boxes, 4] of offsets [batch, boxes, 4] from priors [boxes, 4]."""
     import tensorflow as tf
@@ -62,12 +71,3 @@ def decoded(offsets: Tensor, priors: Array) -> Tensor:
     centres = ordered[..., :2] * sizes + places
     halves = tf.exp(ordered[..., 2:]) * (sizes / 2)
     return tf.concat([centres - halves, centres + halves], axis=-1)
-
-
-def _joined(maps: Sequence[Tensor], width: int) -> Tensor:
-    """[batch, boxes, width] of maps [batch, rows, columns, boxes * width]."""
-    import tensorflow as tf
-
-    boxes = [x.shape[1] * x.shape[2] * x.shape[3] // width for x in maps]
-    flat = [tf.reshape(x, (-1, count, width)) for x, count in zip(maps, boxes, strict=True)]
-    return tf.concat(flat, axis=1)

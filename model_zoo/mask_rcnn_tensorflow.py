@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from model_zoo.detection_tensorflow import joined
 from model_zoo.layers import Layer
 from model_zoo.mask_rcnn_layers import ClassMasks, PyramidAlign, PyramidProposals, RefinedDetections
 from runtime.tensors import Array
@@ -69,7 +70,7 @@ def _proposals(layer: PyramidProposals, bottoms: Sequence[Tensor], _: Tensors) -
     levels = len(layer.strides)
     maps = [tuple(x.shape[1:3]) for x in bottoms[:levels]]
     boxes = anchors(maps, layer.strides, layer.anchor_sizes, layer.image_size)
-    pairs, offsets = _joined(bottoms[:levels], 2), _joined(bottoms[levels:], 4)
+    pairs, offsets = joined(bottoms[:levels], 2), joined(bottoms[levels:], 4)
     count = min(layer.candidates, len(boxes))
     best, places = tf.math.top_k(tf.nn.softmax(pairs)[..., 1], count)
     chosen = tf.gather(offsets, places, batch_dims=1)
@@ -168,14 +169,6 @@ def _moved(boxes: Tensor, offsets: Tensor) -> Tensor:
     centres = boxes[..., :2] + sides / 2 + scaled[..., :2] * sides
     halves = sides * tf.exp(scaled[..., 2:]) / 2
     return tf.concat([centres - halves, centres + halves], axis=-1)
-
-
-def _joined(maps: Sequence[Tensor], width: int) -> Tensor:
-    """[batch, boxes, width] of maps [batch, rows, columns, boxes * width]."""
-    import tensorflow as tf
-
-    counts = [x.shape[1] * x.shape[2] * x.shape[3] // width for x in maps]
-    return tf.concat([tf.reshape(x, (-1, n, width)) for x, n in zip(maps, counts, strict=True)], axis=1)
 
 
 OPERATIONS: Mapping[type[Layer], Callable[[Any, Sequence[Tensor], Tensors], Tensor]] = {
