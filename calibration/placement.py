@@ -1,12 +1,13 @@
 """Which tensors of a graph are INT8: the rules as data, and the plan they give for one graph.
 
-A tensor is quantised because an operator reads it as INT8; never because of where it was made. So a
-convolution's output stays float until after its ReLU, and nothing stands between the two.
+A tensor is quantised because an operator reads it as INT8; never because of where it was made (but for what
+goes into a Concat). So a convolution's output stays float until after its ReLU, and nothing stands between
+the two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +57,8 @@ class Placement:
     carries: bool = False
     same_scale: bool = False
 
+
+_JOINS = "Concat"
 
 _MOVES_DATA = Placement(carries=True, same_scale=True)
 _AVERAGES = Placement(carries=True)
@@ -146,8 +149,22 @@ def plan_int8(graph: ir.Graph) -> Plan:
             quantised.update(dict.fromkeys(_value(node, index) for index in reader.activations))
             readers.append(reader)
     readers.reverse()
+    quantised.update(dict.fromkeys(_joined_in_float(readers, quantised)))
     sources, integer = _sources(readers, quantised), _made_as_integer(readers, quantised)
     return Plan(tuple(readers), sources, integer, tuple(reversed(skipped)))
+
+
+def _joined_in_float(readers: list[Reader], quantised: Mapping[ir.Value, None]) -> Iterator[ir.Value]:
+    """What operators with weights hand to nothing but a Concat that stays in float, as DenseNet's do.
+
+    A Concat computes nothing, so that the values need no float; and ONNX Runtime has no fast kernel that
+    reads integers and answers in float. Each keeps a scale of its own.
+    """
+    for reader in readers:
+        made = epilogue(reader.node.outputs[0])
+        joined = made.uses() and all(use.node.op_type == _JOINS for use in made.uses())
+        if reader.weight is not None and joined and made not in quantised and not made.is_graph_output():
+            yield made
 
 
 def nothing_to_quantise(path: Path, graph: ir.Graph) -> CalibrationError:

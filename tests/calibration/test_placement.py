@@ -123,3 +123,25 @@ def test_a_product_of_two_maps_is_int8_where_a_convolution_reads_it(tmp_path: Pa
     plan = _plan(_written(tmp_path, body, shapes))
     assert [reader.node.name for reader in plan.readers] == ["left", "right", "product", "behind"]
     assert set(plan.sources) == {"x", "a", "b", "r"}
+
+
+JOINED = """[c1] a = Conv<pads=[1,1,1,1]>(x, w1) [r1] r = Relu(a) [c2] b = Conv<pads=[1,1,1,1]>(x, w2)"""
+JOINED_SHAPES = {"w1": (4, 4, 3, 3), "w2": (6, 4, 3, 3), "s": (1, 10, 1, 1)}
+
+
+def test_what_convolutions_hand_to_a_concat_is_int8_though_it_is_read_in_float(tmp_path: Path) -> None:
+    """A DenseNet's: the scaling behind the concatenation keeps the latter in float."""
+    body = f"{JOINED} [join] j = Concat<axis=1>(r, b) [scale] y = Mul(j, s)"
+    plan = _plan(_written(tmp_path, body, JOINED_SHAPES))
+    assert [reader.node.name for reader in plan.readers] == ["c1", "c2"]
+    assert plan.sources["r"] == ("r",)
+    assert plan.sources["b"] == ("b",)
+    assert plan.integer == {"r", "b"}
+    assert not {"a", "j"} & plan.sources.keys()
+
+
+def test_what_is_also_read_otherwise_or_moved_first_stays_float(tmp_path: Path) -> None:
+    """As the scores and offsets of a single-shot detector, which are turned before they are joined."""
+    body = f"""{JOINED} [turn] t = Transpose<perm=[0,1,3,2]>(b) [join] j = Concat<axis=1>(r, t)
+        [scale] k = Mul(j, s) [other] o = Sigmoid(r) [both] y = Concat<axis=1>(k, o)"""
+    assert set(_plan(_written(tmp_path, body, JOINED_SHAPES)).sources) == {"x"}
