@@ -81,7 +81,7 @@ class LayersFacts(_Part):
 
 
 class MemoryFacts(_Part):
-    """The least bytes that the graph runs in: at any batch size, and for each sample (runtime.memory)."""
+    """About how many bytes the graph takes: at any batch size, and for each sample (runtime.memory)."""
 
     fixed: int
     per_sample: int

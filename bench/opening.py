@@ -33,11 +33,12 @@ def usable_backend(name: str, devices: Iterable[str]) -> tuple[Backend, dict[str
     return backend, found
 
 
-def check_fits(graph: StoredGraph, device: str, batch_size: int, what: str) -> None:
-    """Raises UnsupportedError where the graph at this batch size does not fit into the machine's memory."""
-    needs = graph.entry.memory
-    if needs is not None and device == HOST:
-        check_memory(MemoryEstimate(needs.fixed, needs.per_sample), batch_size, what)
+def check_fits(graphs: Iterable[StoredGraph], device: str, batch_size: int, what: str) -> None:
+    """Raises UnsupportedError where the graphs do not fit into the machine's memory together."""
+    known = [graph.entry.memory for graph in graphs if graph.entry.memory is not None]
+    if device == HOST and known:
+        needs = [MemoryEstimate(facts.fixed, facts.per_sample) for facts in known]
+        check_memory(sum(needs[1:], needs[0]), batch_size, what)
 
 
 @dataclass(frozen=True)

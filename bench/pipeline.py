@@ -18,6 +18,7 @@ from bench.progress import Display
 from bench.record import AccuracyRecord, Record
 from bench.recording import Measured, make_record
 from bench.reference import Reference
+from bench.store import StoredGraph
 from bench.subject import find_subject
 from calibration.precision import Precision
 from model_zoo.spec import Split
@@ -92,7 +93,7 @@ class _Run:
     def _measured(self, ready: Opened, cell: Cell, reference: Reference) -> Record:
         batch_size = self._batch_size(cell.batch_size)
         what = f"{self.artefacts.subject.title} {cell.precision}"
-        check_fits(ready.graph, cell.device, batch_size, what)
+        check_fits(self._opened_at_once(ready, cell), cell.device, batch_size, what)
         feed = next(self.artefacts.feeds.batches(batch_size, Split.EVALUATION))
         query, build = ready.bind(feed, self.plan.boundary)
         executed = ready.session.executed()
@@ -115,12 +116,19 @@ class _Run:
         )
         return make_record(self.plan, self.backend, self.devices[cell.device], self.artefacts, measured)
 
+    def _opened_at_once(self, ready: Opened, cell: Cell) -> Sequence[StoredGraph]:
+        """The graph, and the one it is compared with."""
+        return [ready.graph] + ([self.artefacts.base] if self._is_judged(cell) else [])
+
+    def _is_judged(self, cell: Cell) -> bool:
+        """Not the base graph itself, nor when that was not asked for."""
+        return cell.precision is not self.artefacts.subject.own and self.plan.evaluation_samples > 0
+
     def _accuracy(
         self, ready: Opened, executed: Executed, cell: Cell, batch_size: int, reference: Reference
     ) -> AccuracyRecord | None:
-        """None for the base graph itself, when not asked for, and for a backend that computes nothing."""
+        """None where it is not judged, and for a backend that computes nothing."""
         computed = bool(executed.macs_by_type) or ready.graph.entry.macs == 0
-        own = cell.precision is self.artefacts.subject.own
-        if own or not self.plan.evaluation_samples or not computed:
+        if not self._is_judged(cell) or not computed:
             return None
         return reference.judge(ready.session, cell.device, batch_size)

@@ -226,7 +226,7 @@ class _Run:
 
     def _outputs(self, graph: StoredGraph, feed: Feed) -> tuple[dict[str, Array], Executed]:
         what = f"{self.artefacts.subject.title} {self._precision}"
-        check_fits(graph, self.plan.device, 1, what)
+        check_fits([graph], self.plan.device, 1, what)
         with (
             self.display.step(f"running {what} on {self.plan.device}"),
             self.backend.open(graph.path, self.plan.device, SessionOptions()) as session,

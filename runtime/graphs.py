@@ -40,7 +40,7 @@ class GraphFacts:
     """What a file is.
 
     macs:       multiply-accumulates of one sample: every open dimension taken as 1.
-    memory:     the least that a runtime needs.
+    memory:     about what a runtime takes.
     parameters: elements of the constants that are data, not shapes, indices, scales or zero points.
     """
 
