@@ -69,6 +69,7 @@ def test_its_paper_row_is_one_of_table_i(name: str) -> None:
         "dssd": (2, 5.38e11, 0.091),
         "faster-rcnn": (1, 3.91e11, 0.071),
         "googlenet": (32, 7.78e10, 0.014),
+        "mask-rcnn": (1, 4.87e11, 0.138),
         "resnet50": (32, 2.14e11, 0.029),
         "seglink": (8, 2.75e12, 0.421),
         "ssd": (16, 1.13e12, 0.250),
@@ -149,14 +150,15 @@ def test_a_full_network_exports_with_the_macs_of_models_md(case: Case, tmp_path:
 def test_tensorrt_parses_and_builds_every_precision_of_it(case: Case, tmp_path: Path) -> None:
     """TensorRT-RTX does so without a GPU; two samples give the INT8 graph its form, not its best scales.
 
-    It has a parser for NonMaxSuppression and no kernel, so of a detector only what is before that is built.
+    It has a parser for NonMaxSuppression and no kernel, so of a detector only what is before that is built;
+    of RoiAlign it has neither.
     """
     from calibration.collect import calibrate
     from calibration.precision import Precision
     from calibration.write import write_precision
-    from exporters.caffe.source import CaffeSource
     from exporters.export import LARGEST_FILE, write
     from exporters.passes import optimise
+    from exporters.source import Cuttable
     from runtime.trt_parser import PARSED, ask
     from runtime.trt_plan import build_plan
 
@@ -173,9 +175,9 @@ def test_tensorrt_parses_and_builds_every_precision_of_it(case: Case, tmp_path: 
         else:
             answer = ask(graph, "tensorrt_rtx")
             assert answer is not None
-            assert answer[1] == PARSED
+            assert answer[1] == PARSED or (case.model == "mask-rcnn" and "RoiAlign" in answer[1])
         graph.unlink()
-    if isinstance(source, CaffeSource) and not case.described.task.numeric:
+    if isinstance(source, Cuttable) and not case.described.task.numeric:
         cut = source.without_post_processing()
         write(optimise(cut.to_onnx()), fp32, LARGEST_FILE)
         ranges = calibrate(fp32, [{spec.name: feed[spec.name] for spec in cut.inputs} for feed in feeds])
