@@ -13,7 +13,7 @@ import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
-from exporters.parity import Parity, check_parity
+from exporters.parity import RANDOM_BATCH, Parity, check_parity
 from exporters.passes import optimise
 from exporters.skeleton import skeleton_of
 from exporters.source import Source
@@ -21,6 +21,7 @@ from exporters.wire import WireError
 from exporters.writing import write_file
 from runtime.errors import ExportError
 from runtime.files import replacing_file
+from runtime.memory import check_memory, estimate
 from runtime.progress import Progress, silent
 from runtime.tensors import Feed
 
@@ -48,7 +49,7 @@ def export(source: Source, out: Path, feeds: Iterable[Feed], progress: Progress 
 
     Weights beyond 2 GiB go to `<out>.data` beside it. Nothing is written unless every check passes.
     Raises ExportError (no ONNX for it, or not valid ONNX), CheckFailed (another function than the
-    source's), FeedError (a feed does not fit), StoreError (the disk).
+    source's), FeedError (a feed does not fit), StoreError (the disk), UnsupportedError (too little memory).
     """
     started = time.perf_counter()
     with replacing_file(out) as temporary, tempfile.TemporaryDirectory(dir=out.parent, prefix=".") as folder:
@@ -67,6 +68,7 @@ def _write_checked(source: Source, path: Path) -> Iterator[str]:
     yield "converted"
     model = optimise(model)
     yield "optimised"
+    check_memory(estimate(model), RANDOM_BATCH, "to compare the graph with its source", any_batch=False)
     write(model, path, LARGEST_FILE)
     del model
     yield "written"

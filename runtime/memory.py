@@ -62,13 +62,16 @@ def estimate(model: ir.Model) -> MemoryEstimate:
     return MemoryEstimate(round(fixed), round(_BESIDE_TENSORS * (two - one)))
 
 
-def check_memory(needed: MemoryEstimate, batch_size: int, what: str) -> None:
-    """Raises UnsupportedError where `what` cannot fit into this machine's memory, with a batch that does."""
+def check_memory(needed: MemoryEstimate, batch_size: int, what: str, *, any_batch: bool = True) -> None:
+    """Raises UnsupportedError where `what` does not fit into this machine's memory; says which batch would.
+
+    any_batch: False where the batch is not the user's to choose.
+    """
     available = available_bytes()
     if needed.at(batch_size) <= available:
         return
-    fits = needed.largest_batch(available) if needed.per_sample else 0
-    advice = f"a batch of {fits} would fit" if fits else "no batch would fit: take a machine with more"
+    fits = needed.largest_batch(available) if needed.per_sample and any_batch else 0
+    advice = f"a batch of {fits} would fit" if fits else "take a machine with more, or smaller inputs"
     raise UnsupportedError(
         f"{what} at batch {batch_size} needs about {needed.at(batch_size) / _GIBIBYTE:.1f} GiB of memory,"
         f" {available / _GIBIBYTE:.1f} are available: {advice}"

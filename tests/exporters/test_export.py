@@ -14,7 +14,7 @@ import pytest
 
 from exporters.export import check_file, export, write
 from exporters.source import ZOO_IR_VERSION, ZOO_OPSET
-from runtime.errors import CheckFailed, ExportError, StoreError
+from runtime.errors import CheckFailed, ExportError, StoreError, UnsupportedError
 from tests.exporters.graphs import parse, random
 from tests.exporters.sources import GraphSource
 
@@ -49,6 +49,19 @@ def test_an_export_that_fails_parity_leaves_the_older_file_and_nothing_else(tmp_
         export(source(scale=2.01), out, [])
     assert out.read_bytes() == b"older"
     assert list(tmp_path.iterdir()) == [out]
+
+
+def test_what_does_not_fit_into_memory_is_refused_before_the_source_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.memory.available_bytes", lambda: 1000)
+    asked = source()
+    monkeypatch.setattr(GraphSource, "run", lambda *_: pytest.fail("it was asked"))
+    with pytest.raises(
+        UnsupportedError, match=r"compare the graph with its source at batch 2 needs about 0\.0 GiB"
+    ):
+        export(asked, tmp_path / "model.onnx", [])
+    assert not list(tmp_path.iterdir())
 
 
 def test_stages_are_told_as_they_are_done(tmp_path: Path) -> None:
