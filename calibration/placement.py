@@ -1,7 +1,7 @@
 """Which tensors of a graph are INT8: the rules as data, and the plan they give for one graph.
 
-A tensor is quantised because an operator reads it as INT8; never because of where it was made (but for what
-goes into a Concat). So a convolution's output stays float until after its ReLU, and nothing stands between
+A tensor is quantised because an operator reads it as INT8; never because of where it was made (but for
+_CHEAP_IN_FLOAT). So a convolution's output stays float until after its ReLU, and nothing stands between
 the two.
 """
 
@@ -58,7 +58,8 @@ class Placement:
     same_scale: bool = False
 
 
-_JOINS = "Concat"
+_CHEAP_IN_FLOAT = frozenset({"AveragePool", "BatchNormalization", "Concat", "MaxPool"})
+"""What DenseNet has behind its convolutions, and in front of the ReLU whose result is read as INT8."""
 
 _MOVES_DATA = Placement(carries=True, same_scale=True)
 _AVERAGES = Placement(carries=True)
@@ -149,21 +150,21 @@ def plan_int8(graph: ir.Graph) -> Plan:
             quantised.update(dict.fromkeys(_value(node, index) for index in reader.activations))
             readers.append(reader)
     readers.reverse()
-    quantised.update(dict.fromkeys(_joined_in_float(readers, quantised)))
+    quantised.update(dict.fromkeys(_read_in_float(readers, quantised)))
     sources, integer = _sources(readers, quantised), _made_as_integer(readers, quantised)
     return Plan(tuple(readers), sources, integer, tuple(reversed(skipped)))
 
 
-def _joined_in_float(readers: list[Reader], quantised: Mapping[ir.Value, None]) -> Iterator[ir.Value]:
-    """What operators with weights hand to nothing but a Concat that stays in float, as DenseNet's do.
+def _read_in_float(readers: list[Reader], quantised: Mapping[ir.Value, None]) -> Iterator[ir.Value]:
+    """What operators with weights hand to nothing but operators that compute little and stay in float.
 
-    A Concat computes nothing, so that the values need no float; and ONNX Runtime has no fast kernel that
-    reads integers and answers in float. Each keeps a scale of its own.
+    ONNX Runtime has no fast kernel that reads integers and answers in float: without it the convolutions
+    would run in float, too. Each tensor keeps a scale of its own.
     """
     for reader in readers:
         made = epilogue(reader.node.outputs[0])
-        joined = made.uses() and all(use.node.op_type == _JOINS for use in made.uses())
-        if reader.weight is not None and joined and made not in quantised and not made.is_graph_output():
+        cheap = made.uses() and all(use.node.op_type in _CHEAP_IN_FLOAT for use in made.uses())
+        if reader.weight is not None and cheap and made not in quantised and not made.is_graph_output():
             yield made
 
 

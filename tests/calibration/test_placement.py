@@ -140,6 +140,25 @@ def test_what_convolutions_hand_to_a_concat_is_int8_though_it_is_read_in_float(t
     assert not {"a", "j"} & plan.sources.keys()
 
 
+def test_what_a_convolution_hands_to_a_batch_normalisation_is_int8(tmp_path: Path) -> None:
+    """As between the two convolutions of AI Matrix' DenseNet, where a ReLU keeps it from being folded."""
+    body = """[c1] a = Conv<pads=[1,1,1,1]>(x, w1) [r1] r = Relu(a)
+        [norm] n = BatchNormalization(r, g, b, m, v) [r2] s = Relu(n) [c2] y = Conv(s, w2)"""
+    shapes = {"w1": (4, 4, 3, 3), "w2": (6, 4, 3, 3), **dict.fromkeys("gbmv", (4,))}
+    plan = _plan(_written(tmp_path, body, shapes))
+    assert set(plan.sources) == {"x", "r", "s"}
+    assert plan.integer == {"r"}
+
+
+@pytest.mark.parametrize("pool", ["AveragePool", "MaxPool"])
+def test_what_a_convolution_hands_to_a_pool_that_stays_float_is_int8(tmp_path: Path, pool: str) -> None:
+    body = f"""[c1] a = Conv<pads=[1,1,1,1]>(x, w1) [p] q = {pool}<kernel_shape=[2,2], strides=[2,2]>(a)
+        [norm] n = BatchNormalization(q, g, b, m, v) [r2] s = Relu(n) [c2] y = Conv(s, w2)"""
+    shapes = {"w1": (4, 4, 3, 3), "w2": (6, 4, 3, 3), **dict.fromkeys("gbmv", (4,))}
+    plan = _plan(_written(tmp_path, body, shapes))
+    assert set(plan.sources) == {"x", "a", "s"}
+
+
 def test_what_is_also_read_otherwise_or_moved_first_stays_float(tmp_path: Path) -> None:
     """As the scores and offsets of a single-shot detector, which are turned before they are joined."""
     body = f"""{JOINED} [turn] t = Transpose<perm=[0,1,3,2]>(b) [join] j = Concat<axis=1>(r, t)
