@@ -11,7 +11,7 @@ The freezing helpers are private to TensorFlow, but tf2onnx leans on the same on
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_ir as ir
+from onnx_ir.passes import common
 
 from exporters.passes.order import sort
 from exporters.tensorflow_control_flow import refuse_control_flow
@@ -44,6 +45,10 @@ _NOT_CONVERTED = (AttributeError, IndexError, KeyError, NotImplementedError, Typ
 """What tf2onnx raises, of itself or by accident, where it does not say which operator it cannot convert."""
 
 _LOOPS = frozenset({"StatelessWhile", "While"})
+
+
+_NOT_REPEATABLE = "merge_duplication"
+"""An optimiser of tf2onnx that keeps now one and now another of equal nodes; onnx_ir's pass merges them."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,7 @@ def to_onnx(graph: WeightlessGraph, inputs: Mapping[str, str], outputs: Mapping[
                 " out what is decided or repeated while it runs, or write it with other operators"
             ) from error
     model = ir.from_proto(proto)
+    common.CommonSubexpressionEliminationPass()(model)
     named = _restore_weights(model, graph)
     write_lstms(model)
     _refuse_leftovers(model, log)
@@ -176,7 +182,7 @@ def _tf2onnx_proto(
     graph_def: Any, feeds: Sequence[str], outputs: Mapping[str, str], names: Mapping[str, str]
 ) -> onnx.ModelProto:
     import tensorflow as tf
-    from tf2onnx import optimizer, tf_loader, tfonnx
+    from tf2onnx import tf_loader, tfonnx
 
     with tf.device("/cpu:0"):
         with tf.Graph().as_default():
@@ -186,17 +192,35 @@ def _tf2onnx_proto(
             merge_duplicates(graph_def, outputs)
         with tf.Graph().as_default() as tf_graph:
             tf.import_graph_def(graph_def, name="")
-            converted = tfonnx.process_tf_graph(
-                tf_graph,
-                continue_on_error=True,
-                opset=TF2ONNX_OPSET,
-                custom_op_handlers={operator: (handle, []) for operator, handle in HANDLERS.items()},
-                input_names=list(feeds),
-                output_names=list(outputs),
-                tensors_to_rename=dict(names),
-            )
-        proto: onnx.ModelProto = optimizer.optimize_graph(converted).make_model("tensorflow")
+
+            def converted() -> Any:
+                return tfonnx.process_tf_graph(
+                    tf_graph,
+                    continue_on_error=True,
+                    opset=TF2ONNX_OPSET,
+                    custom_op_handlers={operator: (handle, []) for operator, handle in HANDLERS.items()},
+                    input_names=list(feeds),
+                    output_names=list(outputs),
+                    tensors_to_rename=dict(names),
+                )
+
+            proto: onnx.ModelProto = _optimised(converted).make_model("tensorflow")
         return proto
+
+
+def _optimised(converted: Callable[[], Any]) -> Any:
+    """What tf2onnx' optimisers make of the graph that `converted` makes anew.
+
+    So that one that fails can be left out, they are given copies of the graph, which takes more time than all
+    of them; that is done only where one does fail.
+    """
+    from tf2onnx import optimizer
+
+    chosen = {name: each for name, each in optimizer._get_optimizers().items() if name != _NOT_REPEATABLE}
+    try:
+        return optimizer.optimize_graph(converted(), catch_errors=False, optimizers=chosen)
+    except Exception:  # noqa: BLE001 - they fail with anything; a second failure is told
+        return optimizer.optimize_graph(converted(), optimizers=chosen)
 
 
 @contextmanager
