@@ -219,7 +219,7 @@ def _optimised(converted: Callable[[], Any]) -> Any:
     chosen = {name: each for name, each in optimizer._get_optimizers().items() if name != _NOT_REPEATABLE}
     try:
         return optimizer.optimize_graph(converted(), catch_errors=False, optimizers=chosen)
-    except Exception:  # noqa: BLE001 - they fail with anything; a second failure is told
+    except _NOT_CONVERTED:
         return optimizer.optimize_graph(converted(), optimizers=chosen)
 
 
