@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from exporters.tensorflow_crop import LAST_INSIDE
 from model_zoo.detection_tensorflow import joined
 from model_zoo.layers import Layer
 from model_zoo.mask_rcnn_layers import ClassMasks, PyramidAlign, PyramidProposals, RefinedDetections
@@ -29,12 +30,6 @@ _CANONICAL_LEVEL = 4
 _CANONICAL_SIZE = 224.0
 _SMALLEST_AREA = 1e-12
 """Of a box, as a share of the image: an empty one has no logarithm, and its level is the finest."""
-
-_LAST_INSIDE = 1 - 2.0**-21
-"""Where the last pixel is, less what float32's rounding can put behind it.
-
-At 1 it is chance whether TensorFlow takes the last row of a box for the image's or for a row of zeros.
-"""
 
 Tensor = Any  # TensorFlow ships no types
 Tensors = Mapping[str, Tensor]
@@ -96,7 +91,8 @@ def _aligned(layer: PyramidAlign, bottoms: Sequence[Tensor], _: Tensors) -> Tens
     count = boxes.shape[1]
     image = tf.reshape(tf.tile(tf.range(tf.shape(boxes)[0])[:, tf.newaxis], (1, count)), (-1,))
     flat = tf.reshape(boxes, (-1, 4))
-    inside = tf.clip_by_value(flat, 0.0, _LAST_INSIDE)
+    # At 1 it is chance whether TensorFlow takes the last row of a box for the image's or for a row of zeros.
+    inside = tf.clip_by_value(flat, 0.0, LAST_INSIDE)
     size = (layer.size, layer.size)
     chosen = _levels(flat, layer.image_size)[:, tf.newaxis, tf.newaxis, tf.newaxis]
     aligned = tf.image.crop_and_resize(levels[0], inside, image, size)

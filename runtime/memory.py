@@ -14,10 +14,11 @@ import psutil
 from runtime.errors import UnsupportedError
 from runtime.sizing import UnknownSizeError, size_of, with_sizes
 
-_CGROUPS = (  # limit and use, of version 2 and of version 1
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+_CGROUPS = (  # folder, and its files of the limit and the use, of version 2 and of version 1
+    ("/sys/fs/cgroup", "memory.max", "memory.current"),
+    ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
 )
+_FILE_CACHE = "inactive_file"
 _GIBIBYTE = 2**30
 
 # ONNX Runtime 1.32 and OpenVINO 2026.4 keep weights as the file has them and as their kernels want them, and
@@ -81,10 +82,10 @@ def check_memory(needed: MemoryEstimate, batch_size: int, what: str, *, any_batc
 def available_bytes() -> int:
     """What this process may still take, by the machine's account and by its control group's (Linux)."""
     available = int(psutil.virtual_memory().available)
-    for limit, use in _CGROUPS:
-        allowed, used = _number_in(limit), _number_in(use)
+    for folder, limit, use in _CGROUPS:
+        allowed, used = _number_in(Path(folder, limit)), _number_in(Path(folder, use))
         if allowed is not None and used is not None:
-            available = min(available, allowed - used)
+            available = min(available, allowed - used + _file_cache(Path(folder, "memory.stat")))
     return available
 
 
@@ -123,9 +124,20 @@ def _bytes(value: ir.Value) -> int:
         return 0
 
 
-def _number_in(path: str) -> int | None:
-    try:
-        text = Path(path).read_text(encoding="ascii").strip()
-    except OSError:
-        return None
+def _number_in(path: Path) -> int | None:
+    text = _text_of(path)
     return int(text) if text.isdecimal() else None
+
+
+def _file_cache(path: Path) -> int:
+    """Bytes of files that the kernel keeps until somebody wants the memory; a group's use counts them."""
+    words = _text_of(path).split()
+    counts = dict(zip(words[::2], words[1::2], strict=False))
+    return int(counts.get(_FILE_CACHE, "0"))
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""

@@ -63,10 +63,12 @@ def test_a_control_group_can_allow_less_than_the_machine_has(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     limit, use = tmp_path / "memory.max", tmp_path / "memory.current"
-    monkeypatch.setattr(memory, "_CGROUPS", ((str(limit), str(use)),))
+    monkeypatch.setattr(memory, "_CGROUPS", ((str(tmp_path), limit.name, use.name),))
     whole = available_bytes()
     limit.write_text("max\n")
     use.write_text("1000\n")
     assert available_bytes() == pytest.approx(whole, rel=0.2)
     limit.write_text("5000\n")
     assert available_bytes() == 4000
+    (tmp_path / "memory.stat").write_text("anon 300\ninactive_file 700\nactive_file 50\n")
+    assert available_bytes() == 4700
