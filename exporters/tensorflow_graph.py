@@ -23,7 +23,6 @@ from onnx_ir.passes import common
 
 from exporters.passes.order import sort
 from exporters.tensorflow_control_flow import refuse_control_flow
-from exporters.tensorflow_duplicates import merge_duplicates
 from exporters.tensorflow_lstm import write_lstms
 from exporters.tensorflow_names import name_as_in_tensorflow
 from exporters.tensorflow_operators import HANDLERS, replace_operators
@@ -189,7 +188,6 @@ def _tf2onnx_proto(
             graph_def = tf_loader.tf_optimize(list(feeds), list(outputs), graph_def)
             refuse_control_flow(graph_def)
             replace_operators(graph_def)
-            merge_duplicates(graph_def, outputs)
         with tf.Graph().as_default() as tf_graph:
             tf.import_graph_def(graph_def, name="")
 
