@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import pickletools
 import tarfile
 import tracemalloc
 import zipfile
@@ -14,8 +13,6 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from model_zoo.archives import fetch
 from model_zoo.torch_files import read_torch
@@ -30,8 +27,6 @@ KERNEL = RNG.normal(size=(3, 4)).astype(np.float32)
 BIAS = RNG.normal(size=(4,)).astype(np.float32)
 NAMED: Mapping[str, Array] = {"module.dense.weight": KERNEL, "module.dense.bias": BIAS}
 STORED = Stored(KERNEL.reshape(-1))
-
-share = settings(max_examples=300, derandomize=True, database=None, deadline=None)
 
 
 def assert_same(read: Mapping[str, Array], expected: Mapping[str, Array]) -> None:
@@ -363,61 +358,3 @@ def test_files_from_before_the_zip_format_are_named_as_such(tmp_path: Path) -> N
             UsageError, match=rf"{name}\.pth are not in torch's zip format .* torch 1\.6 or newer"
         ):
             read_torch(tmp_path / f"{name}.pth")
-
-
-# Damage by lot
-
-
-GOOD = records(
-    state_dict({**NAMED, "half": BIAS.astype(np.float16), "view": View(STORED, 1, (2, 2), (4, 1))})
-)
-PROGRAM = GOOD["archive/data.pkl"]
-OPERATIONS = sorted(ord(operation.code) for operation in pickletools.opcodes)
-
-
-def answer(path: Path) -> None:
-    """Read it; whatever is not a line of ours fails the test."""
-    tensors: Mapping[str, Array] = {}
-    message = ""
-    try:
-        tensors = read_torch(path)
-    except UsageError as error:
-        message = str(error)
-    assert "\n" not in message
-    for array in tensors.values():
-        assert array.nbytes <= path.stat().st_size
-        array.sum()
-
-
-def damaged(content: bytes, changes: list[tuple[int, int, bytes]]) -> bytes:
-    """`content` with pieces cut out and others put in, each at a place of its own."""
-    for place, length, piece in changes:
-        at = place % (len(content) + 1)
-        content = content[:at] + piece + content[at + length :]
-    return content
-
-
-def changes(piece: st.SearchStrategy[bytes]) -> st.SearchStrategy[list[tuple[int, int, bytes]]]:
-    return st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 8), piece), min_size=1, max_size=4)
-
-
-PIECES = st.binary(max_size=4) | st.sampled_from([bytes([code]) for code in OPERATIONS])
-
-
-@share
-@given(changes(PIECES))
-def test_a_damaged_program_ends_in_tensors_or_a_line(
-    tmp_path_factory: pytest.TempPathFactory, drawn: list[tuple[int, int, bytes]]
-) -> None:
-    path = tmp_path_factory.getbasetemp() / "program.pth"
-    answer(write(path, {**GOOD, "archive/data.pkl": damaged(PROGRAM, drawn)}))
-
-
-@share
-@given(changes(st.binary(max_size=4)))
-def test_a_damaged_file_ends_in_tensors_or_a_line(
-    tmp_path_factory: pytest.TempPathFactory, drawn: list[tuple[int, int, bytes]]
-) -> None:
-    path = tmp_path_factory.getbasetemp() / "file.pth"
-    path.write_bytes(damaged(write(path, GOOD).read_bytes(), drawn))
-    answer(path)
