@@ -138,7 +138,8 @@ class Artefacts:
                 f"{len(report.skipped)} of {len(report.skipped) + len(report.converted)} nodes stay in fp32:"
                 f" {node}: {reason}{', ...' if len(report.skipped) > 1 else ''}"
             )
-        return GraphEntry.of_file(out, precision, time.perf_counter() - began).model_copy(
+        seconds = time.perf_counter() - began
+        return GraphEntry.of_file(out, precision, seconds, self.subject.sizes).model_copy(
             update={
                 "parent_sha256": self.base.entry.sha256,
                 # Q/DQ and casts are no work of the network: both counts are the FP32 graph's.

@@ -17,6 +17,7 @@ import typer
 from typer.exceptions import TyperException
 
 from bench.cli_show import show
+from bench.cli_train import train
 from bench.console import print_lines, print_text
 from bench.export_checks import Check
 from calibration.precision import Precision
@@ -99,7 +100,7 @@ def measure(  # noqa: PLR0913 - one parameter a flag
         typer.Option(help="Checkpoint, Keras weights, SavedModel or caffemodel; seeded unless given."),
     ] = None,
     feeds: Annotated[
-        Path | None, typer.Option(help="Inputs of your own graph: an .npz, one array an input.")
+        Path | None, typer.Option(help="Inputs of your own: an .npz, one array an input.")
     ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Your own samples for a model of the zoo: images, or a text file.")
@@ -342,6 +343,7 @@ def export(  # noqa: PLR0913 - one parameter a flag
 
 
 app.command()(show)
+app.command()(train)
 
 
 def _measure_and_tell(plan: BenchPlan, out: Path | None, *, as_json: bool) -> int:

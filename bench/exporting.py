@@ -125,7 +125,7 @@ def export_fp32(
     # Its shape inference logs a traceback where shapes are wrong; ONNX's checker says so in a line.
     with told_as_export_error(), _without_logs("onnx_ir.passes.common.shape_inference"):
         report = export(asked, out, samples, display)
-    return GraphEntry.of_file(out, Precision.FP32).model_copy(
+    return GraphEntry.of_file(out, Precision.FP32, sizes=subject.sizes).model_copy(
         update={
             "parameters": report.parameters,
             "warnings": source.warnings,

@@ -8,6 +8,7 @@ Schema versions
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal, Self
 
@@ -120,11 +121,16 @@ class GraphEntry(_Part):
     parsers: dict[str, str] = {}
 
     @classmethod
-    def of_file(cls, path: Path, precision: str, build_seconds: float = 0.0) -> Self:
-        """The facts of a graph file that has no parent so far; raises GraphError."""
+    def of_file(
+        cls, path: Path, precision: str, build_seconds: float = 0.0, sizes: Mapping[str, int] | None = None
+    ) -> Self:
+        """The facts of a graph file that has no parent so far; raises GraphError.
+
+        sizes: of open dimensions besides the batch, by name.
+        """
         from runtime.graphs import inspect
 
-        facts = inspect(path)
+        facts = inspect(path, sizes)
         return cls(
             precision=precision,
             sha256=facts.sha256,

@@ -50,7 +50,7 @@ class BenchPlan:
     frameworks: names; none given means the model's first.
     weights:   a file or folder for the zoo's builders; None means seeded weights.
     precisions: none given means FP32, or the one that a graph of the user's has.
-    feeds:     an .npz file of inputs for the user's own graphs; None means synthetic ones.
+    feeds:     an .npz file of inputs; None means the zoo's own, and synthetic ones for the user's own graphs.
     data:      the user's own samples for models of the zoo; None means the zoo's.
     evaluation_samples: how many samples agreement with FP32 is judged on; 0 leaves it out.
     allow_emulation: a session that did not execute what was asked for is measured all the same.
@@ -81,6 +81,10 @@ class BenchPlan:
         if self.scenario != SINGLE_STREAM:
             raise UsageError(
                 f"--scenario {self.scenario} is not measured yet, only {SINGLE_STREAM}; leave --scenario out"
+            )
+        if self.feeds is not None and self.data is not None:
+            raise UsageError(
+                f"--feeds {self.feeds} and --data {self.data} are two answers to one question: give one"
             )
         if not self.models:
             raise UsageError(

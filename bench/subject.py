@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.environment import package_version
-from bench.feeds import SyntheticFeeds, read_npz
+from bench.feeds import ArrayFeeds, SyntheticFeeds, read_npz
 from bench.manifest import MANIFEST, GraphEntry, Manifest, read_manifest
 from bench.plan import BenchPlan
 from bench.selected_feeds import SelectedFeeds
@@ -55,6 +55,7 @@ class Subject:
     feeds:  from the FP32 graph's input specs to the samples.
     calibration_method: how INT8 ranges are found unless the plan says otherwise.
     trained: whose weights it has, where it comes with some.
+    sizes:   of the graph's open dimensions besides the batch, by name, where they are known.
     """
 
     identity: Identity
@@ -66,6 +67,7 @@ class Subject:
     own: Precision = Precision.FP32
     calibration_method: str = "mean-squared-error"
     trained: str = ""
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -81,10 +83,6 @@ def find_subject(plan: BenchPlan, model: str, framework: str | None) -> Subject:
         return _bundle_subject(path, plan)
     if path.suffix == ".onnx" or path.exists() or os.sep in model:
         return _file_subject(path, plan)
-    if plan.feeds is not None:
-        raise UsageError(
-            f"--feeds {plan.feeds} is for graphs of your own; {model!r} of the zoo has its own feeds"
-        )
     return _zoo_subject(plan, model, framework)
 
 
@@ -111,9 +109,10 @@ def _zoo_subject(plan: BenchPlan, model: str, framework: str | None) -> Subject:
         task=network.task,
         calibration_method=network.calibration_method,
         source=lambda: network.build[chosen](weights),
-        feeds=_zoo_feeds(network, chosen, plan.data),
+        feeds=_zoo_feeds(network, chosen, plan),
         weights_sha256=digest,
         trained="" if weights else network.trained,
+        sizes=network.sizes,
     )
 
 
@@ -217,10 +216,10 @@ def _zoo_network(manifest: Manifest) -> Variant | None:
 
 
 def _bundle_feeds(manifest: Manifest, network: Variant | None, plan: BenchPlan) -> FeedMaker:
-    if network is None or plan.feeds is not None:
+    if network is None:
         return own_feeds(plan.feeds, plan.seed)
-    feeds = _zoo_feeds(network, manifest.framework, plan.data)
-    return selected(feeds) if POST_PROCESSING in manifest.identity else feeds
+    feeds = _zoo_feeds(network, manifest.framework, plan)
+    return selected(feeds) if POST_PROCESSING in manifest.identity and plan.feeds is None else feeds
 
 
 def selected(feeds: FeedMaker) -> FeedMaker:
@@ -242,17 +241,28 @@ def _verify(folder: Path, entry: GraphEntry) -> None:
             )
 
 
-def _zoo_feeds(network: Variant, framework: str, data: Path | None) -> FeedMaker:
+def _zoo_feeds(network: Variant, framework: str, plan: BenchPlan) -> FeedMaker:
+    """The zoo's own samples, or the user's: of the data set's kind, or arrays as the graph takes them."""
+
     def feeds(specs: tuple[TensorSpec, ...]) -> FeedSource:
+        if plan.feeds is not None:
+            return _checked(read_npz(plan.feeds, specs), network)
         found = network.feeds(framework)
-        if data is None:
+        if plan.data is None:
             return found
         if not isinstance(found, LazyFeeds):
             raise UsageError(
-                f"--data {data}: {network.description} takes no samples from files; leave --data out"
+                f"--data {plan.data}: {network.description} takes no samples from files; leave --data out"
             )
-        return found.with_data(data)
+        return found.with_data(plan.data)
 
+    return feeds
+
+
+def _checked(feeds: ArrayFeeds, network: Variant) -> ArrayFeeds:
+    """`feeds`, if the network's reference would take them; raises FeedError."""
+    if network.check is not None:
+        network.check(feeds.arrays)
     return feeds
 
 

@@ -49,6 +49,12 @@ def _faster_rcnn() -> ModelSpec:
     return faster_rcnn.SPEC
 
 
+def _gcn() -> ModelSpec:
+    from model_zoo import gcn
+
+    return gcn.SPEC
+
+
 def _googlenet() -> ModelSpec:
     from model_zoo import googlenet
 
@@ -105,6 +111,7 @@ MODELS: dict[str, Callable[[], ModelSpec]] = {
     "densenet121": _densenet121,
     "dssd": _dssd,
     "faster-rcnn": _faster_rcnn,
+    "gcn": _gcn,
     "googlenet": _googlenet,
     "mask-rcnn": _mask_rcnn,
     "resnet101": _resnet101,

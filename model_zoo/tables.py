@@ -27,7 +27,7 @@ def ratings(progress: Progress = silent) -> Columns:
 
 
 def movies(progress: Progress = silent) -> Columns:
-    """MovieLens 100K: movie_id, movie_title and, 0 or 1, each of 19 genres; 1682 rows. Raises as `ratings`."""
+    """MovieLens 100K: movie_id, movie_title and, 0 or 1, 19 genres; 1682 rows. Raises as `ratings`."""
     return _read("MovieLens100k_items.parquet.brotli", progress)
 
 
@@ -44,7 +44,7 @@ def _read(file: str, progress: Progress) -> Columns:
 
 def _parquet() -> Any:
     try:
-        import pyarrow.parquet as parquet
+        from pyarrow import parquet
     except ImportError as error:
         raise UnavailableError(
             f"reading tables needs the package {error.name!r}, which is not installed;"

@@ -40,15 +40,14 @@ def teach(
     What is broken off goes on from the last whole epoch, and ends at the same weights as if it had not been.
     Raises CheckFailed where the loss is no number, StoreError where `resume` cannot be written.
     """
-    done = restore(lesson, key, resume)
-    for epoch in range(done, epochs):
+    for epoch in range(restore(lesson, key, resume), epochs):
         title = f"epoch {epoch + 1} of {epochs}"
-        total, steps = 0.0, 0
-        for loss in progress(lesson.epoch(epoch), title, lesson.steps):
-            total, steps = total + loss, steps + 1
-        mean = total / max(steps, 1)
+        losses = list(progress(lesson.epoch(epoch), title, lesson.steps))
+        mean = math.fsum(losses) / len(losses)
         if not math.isfinite(mean):
-            raise CheckFailed(f"training diverged: the loss of epoch {epoch + 1} is {mean}; try another --seed")
+            raise CheckFailed(
+                f"training diverged: the loss of epoch {epoch + 1} is {mean}; give another --seed"
+            )
         keep(lesson, key, epoch + 1, resume)
         yield EpochReport(epoch + 1, mean)
 
@@ -86,7 +85,7 @@ def weights_of(lesson: Lesson) -> dict[str, Array]:
 def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
     """Write an .npz; raises StoreError, and leaves what was there, where that fails."""
     with replacing_file(path) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, **arrays)
+        np.savez(stream, allow_pickle=False, **arrays)
 
 
 def _read(path: Path) -> dict[str, Array] | None:

@@ -39,8 +39,8 @@ _UNSOUND = (
 class GraphFacts:
     """What a file is.
 
-    macs:       multiply-accumulates of one sample: every open dimension taken as 1.
-    memory:     about what a runtime takes.
+    macs:       multiply-accumulates of one sample; open dimensions of no known size taken as 1.
+    memory:     about what a runtime takes, at the same sizes.
     parameters: elements of the constants that are data, not shapes, indices, scales or zero points.
     """
 
@@ -84,8 +84,11 @@ def was_given_names(model: ir.Model) -> bool:
     return bool(model.meta.get(_NAMED))
 
 
-def inspect(path: Path) -> GraphFacts:
-    """The facts of a file; raises GraphError."""
+def inspect(path: Path, sizes: Mapping[str, int] | None = None) -> GraphFacts:
+    """The facts of a file; raises GraphError.
+
+    sizes: of open dimensions besides the batch, by name.
+    """
     digest = graph_digest(path)  # first: it reads the file for itself, too
     model = load(path)
     return GraphFacts(
@@ -93,8 +96,8 @@ def inspect(path: Path) -> GraphFacts:
         opset=model.graph.opset_imports.get("", 0),
         inputs=input_specs(model),
         outputs=output_specs(model),
-        macs=total_macs(model, {}),
-        memory=estimate(model),
+        macs=total_macs(model, sizes or {}),
+        memory=estimate(model, sizes or {}),
         parameters=sum(map(_data_elements, model.graph.initializers.values())),
         nodes=len(model.graph),
     )

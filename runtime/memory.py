@@ -49,16 +49,20 @@ class MemoryEstimate:
         return max(0, (available - self.fixed) // max(self.per_sample, 1))
 
 
-def estimate(model: ir.Model) -> MemoryEstimate:
-    """What `model` takes; the batch is the first dimension of its inputs, where they leave that open."""
+def estimate(model: ir.Model, sizes: Mapping[str, int] | None = None) -> MemoryEstimate:
+    """What `model` takes; the batch is the first dimension of its inputs, where they leave that open.
+
+    sizes: of other open dimensions, by name; 1 unless given.
+    """
+    others = sizes or {}
     batch = _batch_dimension(model)
     weights = sum(
         value.const_value.nbytes
         for value in model.graph.initializers.values()
         if value.const_value is not None
     )
-    one = _most_alive(model, {})
-    two = one if batch is None else _most_alive(model, {batch: 2})
+    one = _most_alive(model, others)
+    two = one if batch is None else _most_alive(model, {**others, batch: 2})
     fixed = _COPIES_OF_WEIGHTS * weights + _BESIDE_TENSORS * max(0, 2 * one - two)
     return MemoryEstimate(round(fixed), round(_BESIDE_TENSORS * (two - one)))
 

@@ -180,7 +180,10 @@ BAD_INPUT: dict[str, tuple[list[str], str]] = {
         ["null", "--model", "TINY", "--weights", "w"],
         "--weights is for models of the zoo",
     ),
-    "feeds of the zoo": (["null", "--model", "resnet50", "--feeds", "f"], "has its own feeds"),
+    "feeds and data": (
+        ["null", "--model", "resnet50", "--feeds", "f.npz", "--data", "d"],
+        "--feeds f.npz and --data d are two answers to one question: give one",
+    ),
     "no such weights": (
         ["null", "--model", "resnet50", "--weights", "none.npz"],
         "--weights none.npz: no such file, folder or checkpoint prefix",
