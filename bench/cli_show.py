@@ -9,13 +9,18 @@ import typer
 
 from bench.console import print_lines
 from calibration.precision import Precision
+from runtime.errors import UsageError
 
 
 def show(  # noqa: PLR0913 - one parameter a flag
     *,
     model: Annotated[str, typer.Option(help="A name (`bench list models`), or a folder of `bench export`.")],
-    image: Annotated[Path, typer.Option(help="The photograph.")],
-    out: Annotated[Path, typer.Option(help="The picture to write: a .png or a .jpg.")],
+    image: Annotated[Path | None, typer.Option(help="The photograph, for a model that looks at one.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The picture to write: a .png or a .jpg.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Samples of yours, for a model that answers in words.")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="How many samples are told in words.")] = 5,
     variant: Annotated[str, typer.Option(help="A variant of the model.")] = "",
     framework: Annotated[str | None, typer.Option(help="The model's first unless given.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Weights for the model; seeded unless given.")] = None,
@@ -24,11 +29,21 @@ def show(  # noqa: PLR0913 - one parameter a flag
     device: Annotated[str, typer.Option(help="Any of `bench list devices`.")] = "cpu",
     json: Annotated[bool, typer.Option("--json", help="Print what was found as one JSON object.")] = False,
 ) -> None:
-    """Run a model on one photograph of yours, and draw on it what the model says."""
+    """Run a model and show what it says: drawn on a photograph of yours, or in words."""
     from bench.progress import Display
-    from bench.show import ShowPlan, show_photograph
+    from bench.show import Shown, ShowPlan, show_photograph
+    from bench.tell import Answers, TellPlan, answers_in_words
     from runtime.files import home
 
-    plan = ShowPlan(model, image, out, variant, framework, weights, backend, precision, device)
-    shown = show_photograph(plan, home(), Display())
-    print_lines([shown.as_json()] if json else shown.lines())
+    said: Shown | Answers
+    if image is None and out is None:
+        tell = TellPlan(model, samples, data, variant, framework, weights, backend, precision, device)
+        said = answers_in_words(tell, home(), Display())
+    elif image is None or out is None or data is not None:
+        raise UsageError(
+            "a photograph is shown with both --image and --out and without --data, words with neither of them"
+        )
+    else:
+        plan = ShowPlan(model, image, out, variant, framework, weights, backend, precision, device)
+        said = show_photograph(plan, home(), Display())
+    print_lines([said.as_json()] if json else said.lines())

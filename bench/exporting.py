@@ -99,8 +99,13 @@ def source_of(subject: Subject) -> Source:
     """The subject's source model; raises ExportError where it has none, and what making one raises."""
     if subject.source is None:
         raise ExportError(f"{subject.title} has no FP32 graph and no source to export it from")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own notes drown ours
+    quieten_tensorflow()
     return subject.source()
+
+
+def quieten_tensorflow() -> None:
+    """Its own notes drown ours; for the process, and only before it is imported."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def feeds_of(subject: Subject, inputs: tuple[TensorSpec, ...], display: Display) -> FeedSource:

@@ -17,7 +17,7 @@ from bench.plan import BenchPlan, CalibrationPlan
 from bench.progress import Display
 from bench.reading import Reader, View, reader_of
 from bench.store import StoredGraph
-from bench.subject import Subject, find_subject
+from bench.subject import Subject, find_subject, weights_named
 from calibration.precision import Precision
 from model_zoo import catalog
 from model_zoo.framing import Frame
@@ -34,8 +34,6 @@ _FORMATS = {".jpeg": "JPEG", ".jpg": "JPEG", ".png": "PNG"}
 _JPEG_QUALITY = 92
 
 _CHANNELS = (1, 3)  # grey, and in colour
-
-_SEEDED = "seeded weights: the answer means nothing"
 
 
 @runtime_checkable
@@ -201,7 +199,7 @@ class _Run:
             backend=self.backend.version(),
             device=self.plan.device,
             graph_sha256=graph.entry.sha256,
-            weights=self._weights(),
+            weights=weights_named(self.artefacts.subject, self.plan.weights),
             image=self.plan.image.name,
             width=self.photograph.width,
             height=self.photograph.height,
@@ -232,11 +230,3 @@ class _Run:
             self.backend.open(graph.path, self.plan.device, SessionOptions()) as session,
         ):
             return session.run(feed), session.executed()
-
-    def _weights(self) -> str:
-        if self.plan.weights is not None:
-            return f"weights: {self.plan.weights.name}"
-        subject = self.artefacts.subject
-        if subject.weights_sha256 is not None:
-            return f"weights: the file with SHA-256 {subject.weights_sha256}"
-        return f"weights: {subject.trained}" if subject.trained else _SEEDED

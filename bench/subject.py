@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from bench.store import Identity, StoredGraph
 from calibration.precision import Precision
 from model_zoo import catalog
 from model_zoo.samples import LazyFeeds
-from model_zoo.spec import FeedSource, Task, Variant
+from model_zoo.spec import Ask, FeedSource, Task, Told, Variant
 from runtime.errors import StoreError, UsageError, unknown_name
 from runtime.files import sha256_of_file
 from runtime.tensors import TensorSpec
@@ -56,6 +56,7 @@ class Subject:
     calibration_method: how INT8 ranges are found unless the plan says otherwise.
     trained: whose weights it has, where it comes with some.
     sizes:   of the graph's open dimensions besides the batch, by name, where they are known.
+    tell:    what it says in words; None where it says nothing that way.
     """
 
     identity: Identity
@@ -68,6 +69,7 @@ class Subject:
     calibration_method: str = "mean-squared-error"
     trained: str = ""
     sizes: Mapping[str, int] = field(default_factory=dict)
+    tell: Callable[[Path | None, Ask], Iterator[Told]] | None = None
 
     @property
     def title(self) -> str:
@@ -113,7 +115,17 @@ def _zoo_subject(plan: BenchPlan, model: str, framework: str | None) -> Subject:
         weights_sha256=digest,
         trained="" if weights else network.trained,
         sizes=network.sizes,
+        tell=network.tell,
     )
+
+
+def weights_named(subject: Subject, weights: Path | None) -> str:
+    """A line that says whose weights a subject has; `weights`: the file the user gave."""
+    if weights is not None:
+        return f"weights: {weights.name}"
+    if subject.weights_sha256 is not None:
+        return f"weights: the file with SHA-256 {subject.weights_sha256}"
+    return f"weights: {subject.trained}" if subject.trained else "seeded weights: the answer means nothing"
 
 
 def weights_digest(weights: Path) -> str:
@@ -205,6 +217,7 @@ def _bundle_subject(folder: Path, plan: BenchPlan) -> Subject:
         feeds=_bundle_feeds(manifest, network, plan),
         ready=ready,
         weights_sha256=None if weights == ZOO_WEIGHTS else weights,
+        tell=network.tell if network else None,
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.environment import package_version
+from bench.exporting import quieten_tensorflow
 from bench.progress import Display
 from bench.store import digest_of
 from model_zoo import catalog
@@ -76,6 +77,7 @@ def train_model(plan: TrainPlan, home: Path, display: Display) -> Trained:
     spec = catalog.get_model(plan.model)
     variant = plan.variant or _only_trainable(spec)
     training = _training_of(spec, variant)
+    quieten_tensorflow()
     lesson = training.lesson(plan.seed, display)
     epochs = plan.epochs or lesson.epochs
     key = digest_of(_facts(plan, variant, epochs))

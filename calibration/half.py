@@ -218,7 +218,8 @@ def _reason_of_kind(node: ir.Node) -> str | None:
     if any(_graphs(attribute) for attribute in node.attributes.values()):
         return "it holds a graph of its own, which is left as it is"
     is_square = node.op_type == "Mul" and node.inputs[0] is node.inputs[1]
-    return _LARGE_SUM if is_square else STAYS_FLOAT.get(node.op_type)
+    adds_up = node.attributes.get_string("reduction", "none") != "none"  # ScatterElements and ScatterND
+    return _LARGE_SUM if is_square or adds_up else STAYS_FLOAT.get(node.op_type)
 
 
 def _outer_inputs(node: ir.Node) -> Iterator[tuple[ir.Node, int, ir.Value]]:

@@ -6,16 +6,18 @@ of one sample.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_zoo.spec import Counts, FeedSource, ModelSpec, PaperRow, Task, Variant
+from model_zoo.feed_checks import check_numbers
+from model_zoo.spec import Ask, Counts, FeedSource, ModelSpec, PaperRow, Task, Told, Variant
 from model_zoo.tasks import EMBEDDING, SPAN
 from runtime.errors import UsageError, unknown_name
+from runtime.tensors import Feed
 
 if TYPE_CHECKING:
     from exporters.source import Source
@@ -173,7 +175,22 @@ def variant_of(network: Bert, description: str) -> Variant:
         feeds=partial(feeds_of, network),
         task=_TASKS[network.head],
         calibration_method="mean-squared-error",  # entropy clips outliers: BERT-Base 8.4 dB, not 21.6 dB
+        tell=partial(_tell_answers, network) if network.head is Head.SPAN else None,
+        check=partial(check, network),
     )
+
+
+def check(network: Bert, feed: Feed) -> None:
+    """Raises FeedError for tokens beyond the vocabulary, and for masks or segments other than 0 and 1."""
+    limits = {"input_ids": network.size.vocabulary, "input_mask": 2, "segment_ids": network.size.types}
+    for name, limit in limits.items():
+        check_numbers(name, feed[name], limit)
+
+
+def _tell_answers(network: Bert, data: Path | None, ask: Ask) -> Iterator[Told]:
+    from model_zoo.bert_answers import tell
+
+    return tell(network.sequence_length, data, ask)
 
 
 def build_tensorflow(network: Bert, weights: Path | None = None) -> Source:

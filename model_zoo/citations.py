@@ -37,6 +37,7 @@ class Citations:
     cites:    [links, 2]: pairs of different papers, the smaller number first, each pair once.
     subjects: [papers]: the class of each paper.
     trained, tested: the papers whose classes a network learns from, and is judged on.
+    names:    of the classes, where the data says them; numbers elsewhere.
     """
 
     papers: int
@@ -48,6 +49,7 @@ class Citations:
     subjects: Indices
     trained: Indices
     tested: Indices
+    names: tuple[str, ...]
 
     def adjacency(self) -> tuple[Indices, NDArray[np.float32]]:
         """D^-1/2 (A + I) D^-1/2 as entries [edges, 2], target and source, by rows, and their weights [edges].
@@ -117,6 +119,7 @@ def read_citations(folder: Path) -> Citations:
         subjects=subjects,
         trained=trained,
         tested=tested,
+        names=tuple(classes),
     )
 
 
@@ -172,6 +175,7 @@ def _planetoid(folder: Path, name: str) -> Citations:
         subjects=one_hot.argmax(axis=1),
         trained=np.arange(len(parts["y"])),
         tested=np.sort(tested),
+        names=tuple(map(str, range(classes))),
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_zoo.citations import TESTED, TRAINED_PER_CLASS
-from model_zoo.gcn_feeds import check, citation_feeds
+from model_zoo.gcn_feeds import check, citation_feeds, tell
 from model_zoo.gcn_network import Form, Gcn
 from model_zoo.gcn_training import lesson
 from model_zoo.node_classes import NODE_CLASSES
@@ -49,6 +49,7 @@ def _variant(network: Gcn) -> Variant:
         sizes=network.sizes(),
         check=partial(check, network),
         training=_training(network),
+        tell=partial(tell, network),
     )
 
 

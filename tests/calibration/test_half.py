@@ -157,6 +157,19 @@ def test_a_recurrent_layer_stays_float_and_says_why(tmp_path: Path) -> None:
     assert _half(graph).skipped == (("lstm", "ONNX Runtime's recurrent kernels crash on 16-bit floats"),)
 
 
+@pytest.mark.parametrize("reduction", ["add", "none"])
+def test_what_adds_up_in_place_stays_float_and_what_only_moves_does_not(
+    tmp_path: Path, reduction: str
+) -> None:
+    text = tiny.graph_text(
+        "(float[batch,8] x, int64[2,1] places) => (float[batch,8] y)",
+        f"""r = Relu(x)  [scatter] y = ScatterND<reduction="{reduction}">(r, places, updates)""",
+    )
+    graph = tiny.write(tmp_path / "g.onnx", text, {}, updates=_one(np.ones((2, 8))))
+    reason = "its sums and squares need the range and the digits of float32"
+    assert _half(graph).skipped == ((("scatter", reason),) if reduction == "add" else ())
+
+
 def test_a_graph_inside_a_node_gets_its_values_in_float(tmp_path: Path) -> None:
     text = tiny.graph_text(
         "(float[batch,8] x, bool[1] flag) => (float[batch,8] y)",

@@ -66,13 +66,19 @@ def test_its_paper_row_is_one_of_table_i(name: str) -> None:
         "cpn": (8, 6.34e11, 0.444),
         "crnn": (256, 5.23e11, 0.086),
         "densenet121": (32, 9.19e10, 0.029),
+        "dien": (512, 1.13e11, 0.051),
+        "din": (512, 4.01e9, 0.004),
         "dssd": (2, 5.38e11, 0.091),
         "faster-rcnn": (1, 3.91e11, 0.071),
+        "gcn": (1, 2.72e7, None),
         "googlenet": (32, 7.78e10, 0.014),
         "mask-rcnn": (1, 4.87e11, 0.138),
+        "ncf": (256, 1.66e8, 0.001),
+        "nmt": (128, 2.59e12, 0.676),
         "resnet50": (32, 2.14e11, 0.029),
         "seglink": (8, 2.75e12, 0.421),
         "ssd": (16, 1.13e12, 0.250),
+        "wide-deep": (2048, 1.30e8, 0.057),
     }
     paper = get_model(name).paper
     row = None if paper is None else (paper.batch_size, paper.flops, paper.seconds)

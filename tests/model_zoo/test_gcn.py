@@ -123,9 +123,15 @@ def test_a_folder_of_another_size_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "entry", "column", "value", "message"),
     [
-        ("adjacency_places", 3, 0, 40, r"'adjacency_places', sample 0, entry 3: row 40 is not within 0 to 39"),
-        ("adjacency_places", 3, 1, -1, r"entry 3: column -1 is not within 0 to 39"),
-        ("features_places", 0, 1, 12, r"'features_places', sample 0, entry 0: column 12 is not within 0 to 11"),
+        (
+            "adjacency_places",
+            3,
+            0,
+            40,
+            r"'adjacency_places' at \[0, 3\]: row 40 is not within 0 to 39; mend it",
+        ),
+        ("adjacency_places", 3, 1, -1, r"at \[0, 3\]: column -1 is not within 0 to 39"),
+        ("features_places", 0, 1, 12, r"'features_places' at \[0, 0\]: column 12 is not within 0 to 11"),
     ],
 )
 def test_a_link_to_nobody_is_refused(

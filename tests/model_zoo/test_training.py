@@ -42,11 +42,12 @@ class Descent:
 
     def epoch(self, number: int) -> Iterator[float]:
         for _ in range(self.steps):
-            gradient = 2 * (self.w.value - 3)
-            self.momentum.assign(0.5 * self.momentum.value + gradient)
-            self.w.assign(self.w.value - self.rate * self.momentum.value)
-            with np.errstate(over="ignore"):
-                yield float(((self.w.value - 3) ** 2)[0])
+            with np.errstate(over="ignore", invalid="ignore"):
+                gradient = 2 * (self.w.value - 3)
+                self.momentum.assign(0.5 * self.momentum.value + gradient)
+                self.w.assign(self.w.value - self.rate * self.momentum.value)
+                loss = float(((self.w.value - 3) ** 2)[0])
+            yield loss
 
     def scores(self) -> dict[str, float]:
         return {"distance": float(abs(self.w.value - 3)[0])}
