@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -133,11 +133,10 @@ class Artefacts:
                 facts = self._calibration_facts()
             report = write_precision(self.base.path, precision, out, ranges)
         if report.skipped:
-            node, reason = report.skipped[0]
-            self._display.note(
-                f"{len(report.skipped)} of {len(report.skipped) + len(report.converted)} nodes stay in fp32:"
-                f" {node}: {reason}{', ...' if len(report.skipped) > 1 else ''}"
-            )
+            both = len(report.skipped) + len(report.converted)
+            self._display.note(f"{len(report.skipped)} of {both} nodes stay in fp32:")
+            for line in _by_reason(report.skipped):
+                self._display.note(f"  {line}")
         seconds = time.perf_counter() - began
         return GraphEntry.of_file(out, precision, seconds, self.subject.sizes).model_copy(
             update={
@@ -191,6 +190,15 @@ class _Sized:
 
     def __iter__(self) -> Iterator[Feed]:
         return islice(self._feeds, self._count)
+
+
+def _by_reason(skipped: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """A line a reason, with its first node and how many more there are."""
+    nodes: dict[str, list[str]] = {}
+    for node, reason in skipped:
+        nodes.setdefault(reason, []).append(node)
+    for reason, names in nodes.items():
+        yield f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {reason}"
 
 
 def _code_digest() -> str:

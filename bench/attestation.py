@@ -11,8 +11,8 @@ from runtime.backend import Executed
 from runtime.errors import CheckFailed
 
 MIN_INTEGER_SHARE = 0.5
-"""Below this an INT8 run is a float run: the activations' own products of attention (not quantised
-by every recipe) are under a tenth of BERT's multiply-accumulates, pads and heads far less."""
+"""Of what the file promises to be INT8: below this an INT8 run is a float run. A file may promise little
+itself, as where most of a network is LSTM, which no runtime reads as INT8; that is named."""
 
 NAMED_SHARE = 0.01
 """A wider float below this share changes no figure that is shown."""
@@ -29,38 +29,49 @@ _WIDER = {Precision.FP16: "float32", Precision.BF16: "float32"}
 
 
 def attest(
-    executed: Executed, precision: Precision, device: str, *, allow_emulation: bool
+    executed: Executed,
+    precision: Precision,
+    device: str,
+    *,
+    written: Mapping[str, float],
+    allow_emulation: bool,
 ) -> tuple[Warned, ...]:
-    """Warnings on what ran; raises CheckFailed where it is not what was asked for, unless allowed."""
-    severe = tuple(_severe(executed, precision, device))
+    """Warnings on what ran; raises CheckFailed where it is not what was asked for, unless allowed.
+
+    written: in which types the file has its multiply-accumulates, by share; {} where nobody knows.
+    """
+    promised = _integer_share(written) if written else 1.0
+    severe = tuple(_severe(executed, precision, device, promised))
     if severe and not allow_emulation:
         raise CheckFailed(
             f"not executed as asked: {'; '.join(each.message for each in severe)}"
             f" (seen in: {executed.evidence}); --allow-emulation measures it all the same"
         )
-    return severe + tuple(_mild(executed, precision))
+    return severe + tuple(_mild(executed, precision, promised))
 
 
-def _severe(executed: Executed, precision: Precision, device: str) -> Iterator[Warned]:
+def _severe(executed: Executed, precision: Precision, device: str, promised: float) -> Iterator[Warned]:
     types = executed.macs_by_type
     unseen = types.get(UNSEEN, 0.0)
     elsewhere = 1 - executed.on_device_macs - unseen if types else 0.0
     if executed.fallback_nodes or elsewhere > 1 - ALL:
         yield Warned(Kind.FALLBACK, _fallback(executed.fallback_nodes, elsewhere, device))
-    if _undecided(types, precision):
+    if _undecided(types, precision, promised):
         yield Warned(Kind.UNSEEN, f"the backend cannot tell how {unseen:.1%} of the multiply-accumulates ran")
     elif types:
-        yield from _wrong_type(types, precision, unseen)
+        yield from _wrong_type(types, precision, unseen, promised)
 
 
-def _undecided(types: Mapping[str, float], precision: Precision) -> bool:
+def _undecided(types: Mapping[str, float], precision: Precision, promised: float) -> bool:
     """Whether what the backend did not see could turn the verdict."""
-    decided = precision is Precision.INT8 and _integer_share(types) >= MIN_INTEGER_SHARE
+    decided = precision is Precision.INT8 and _integer_share(types) >= MIN_INTEGER_SHARE * promised
     return not decided and types.get(UNSEEN, 0.0) > MAX_UNSEEN
 
 
-def _wrong_type(types: Mapping[str, float], precision: Precision, unseen: float) -> Iterator[Warned]:
-    if precision is Precision.INT8 and _integer_share(types) < MIN_INTEGER_SHARE:
+def _wrong_type(
+    types: Mapping[str, float], precision: Precision, unseen: float, promised: float
+) -> Iterator[Warned]:
+    if precision is Precision.INT8 and _integer_share(types) < MIN_INTEGER_SHARE * promised:
         yield Warned(Kind.EMULATED, f"INT8 is emulated: the multiply-accumulates ran as {_shares(types)}")
     if precision is Precision.FP32 and types.get("float32", 0.0) + unseen < ALL:
         yield Warned(Kind.OTHER_TYPE, f"an FP32 run executed as {_shares(types)}")
@@ -69,11 +80,11 @@ def _wrong_type(types: Mapping[str, float], precision: Precision, unseen: float)
         yield Warned(Kind.OTHER_TYPE, f"{precision.upper()} executed as {_shares(types)}")
 
 
-def _mild(executed: Executed, precision: Precision) -> Iterator[Warned]:
+def _mild(executed: Executed, precision: Precision, promised: float) -> Iterator[Warned]:
     types = executed.macs_by_type
     if not types:
         yield Warned(Kind.NOTHING_COMPUTED, "the backend reports no multiply-accumulates")
-    if types.get(UNSEEN, 0.0) > 0 and not _undecided(types, precision):
+    if types.get(UNSEEN, 0.0) > 0 and not _undecided(types, precision, promised):
         yield Warned(
             Kind.UNSEEN, f"the backend cannot tell how {types[UNSEEN]:.2%} of the multiply-accumulates ran"
         )
@@ -84,8 +95,10 @@ def _mild(executed: Executed, precision: Precision) -> Iterator[Warned]:
             f"{precision.upper()} file, but {types[wider]:.0%} of the multiply-accumulates ran as {wider}",
         )
     in_float = 1 - _integer_share(types) - types.get(UNSEEN, 0.0)
-    if precision is Precision.INT8 and NAMED_SHARE < in_float <= 1 - MIN_INTEGER_SHARE:
-        yield Warned(Kind.OTHER_TYPE, f"INT8 in part: the multiply-accumulates ran as {_shares(types)}")
+    kept = _integer_share(types) >= MIN_INTEGER_SHARE * promised
+    if precision is Precision.INT8 and in_float > NAMED_SHARE and kept:
+        said = f", {promised:.1%} of them INT8 in the file," if promised < 1 - NAMED_SHARE else ""
+        yield Warned(Kind.OTHER_TYPE, f"INT8 in part: the multiply-accumulates{said} ran as {_shares(types)}")
 
 
 def _fallback(names: Sequence[str], elsewhere: float, device: str) -> str:

@@ -2,8 +2,8 @@
 
 Schema versions
 1  first version
-2  of a graph: warnings, parity, unchecked, layers, parsers, memory. Manifests of version 1 are read as
-   well: what they do not say is empty.
+2  of a graph: warnings, parity, unchecked, layers, parsers, memory, macs_by_type. Manifests of version 1
+   are read as well: what they do not say is empty.
 """
 
 from __future__ import annotations
@@ -93,6 +93,7 @@ class GraphEntry(_Part):
 
     sha256:        of the graph, its external data included (runtime.graphs.graph_digest).
     parent_sha256: of the FP32 graph it was made from; None for that one.
+    macs_by_type:  shares of the multiply-accumulates by the type the file has them in (runtime.written).
     files:         every file it is made of, and the SHA-256 of each file's bytes.
     warnings:      what the source's files say and the export leaves out.
     parity:        how far an exported graph is from its framework.
@@ -106,6 +107,7 @@ class GraphEntry(_Part):
     parent_sha256: str | None
     opset: int
     macs: int
+    macs_by_type: dict[str, float] = {}
     memory: MemoryFacts | None = None
     parameters: int
     inputs: tuple[TensorFacts, ...]
@@ -137,6 +139,7 @@ class GraphEntry(_Part):
             parent_sha256=None,
             opset=facts.opset,
             macs=facts.macs,
+            macs_by_type=dict(facts.macs_by_type),
             memory=MemoryFacts(fixed=facts.memory.fixed, per_sample=facts.memory.per_sample),
             parameters=facts.parameters,
             inputs=tuple(map(TensorFacts.from_spec, facts.inputs)),

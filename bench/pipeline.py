@@ -97,7 +97,13 @@ class _Run:
         feed = next(self.artefacts.feeds.batches(batch_size, Split.EVALUATION))
         query, build = ready.bind(feed, self.plan.boundary)
         executed = ready.session.executed()
-        warned = attest(executed, cell.precision, cell.device, allow_emulation=self.plan.allow_emulation)
+        warned = attest(
+            executed,
+            cell.precision,
+            cell.device,
+            written=ready.graph.entry.macs_by_type,
+            allow_emulation=self.plan.allow_emulation,
+        )
         accuracy = self._accuracy(ready, executed, cell, batch_size, reference)
         self.display.note(f"measuring {self.artefacts.subject.title} {cell}")
         before, mark = environment(), LoadMark.now()

@@ -189,7 +189,13 @@ class _Run:
         graph = self.artefacts.at(self._precision)
         feed, view = self._seen()
         outputs, executed = self._outputs(graph, feed)
-        warned = attest(executed, self._precision, self.plan.device, allow_emulation=True)
+        warned = attest(
+            executed,
+            self._precision,
+            self.plan.device,
+            written=graph.entry.macs_by_type,
+            allow_emulation=True,
+        )
         answer = read(self.artefacts.subject.task, outputs, view)
         return Shown(
             model=identity.model,

@@ -100,7 +100,13 @@ def answers_in_words(plan: TellPlan, home: Path, display: Display) -> Answers:
         told = tuple(
             display(islice(subject.tell(plan.data, ask), plan.samples), "asking the network", plan.samples)
         )
-        warned = attest(session.executed(), precision, plan.device, allow_emulation=True)
+        warned = attest(
+            session.executed(),
+            precision,
+            plan.device,
+            written=graph.entry.macs_by_type,
+            allow_emulation=True,
+        )
     identity = subject.identity
     return Answers(
         model=identity.model,

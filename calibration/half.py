@@ -130,6 +130,8 @@ class _Converter:
             return f"it has a constant that {self._half.name} cannot hold"
         if node.op_type in ("Mul", "Div") and any(map(self._was_kept, node.inputs)):
             return "it scales what stays in float32"
+        if node.op_type in ("Mul", "Div") and _scales_an_input(node):
+            return "it scales an input, which may be beyond the format before"
         return None
 
     def narrow(self, node: ir.Node) -> None:
@@ -212,6 +214,13 @@ class _Converter:
         result.type, result.shape = ir.TensorType(wanted), value.shape
         add_node(self._graph, node, after=value)
         return result
+
+
+def _scales_an_input(node: ir.Node) -> bool:
+    """Whether it multiplies an input of the graph with a constant, as what is raw and unscaled needs."""
+    return any(value is not None and value.is_graph_input() for value in node.inputs) and any(
+        value is not None and value.const_value is not None for value in node.inputs
+    )
 
 
 def _reason_of_kind(node: ir.Node) -> str | None:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from calibration.tables import LookUp, look_ups
+from runtime.costs import MULTIPLYING
 from runtime.errors import CalibrationError
 
 
@@ -95,6 +97,8 @@ FLOAT_REASONS: Mapping[str, str] = {
     "GRU": "no runtime reads a quantised GRU from Q/DQ",
     "RNN": "no runtime reads a quantised RNN from Q/DQ",
     "Einsum": "no runtime reads a quantised Einsum from Q/DQ",
+    "Loop": "ranges are found outside of what it repeats",
+    "Scan": "ranges are found outside of what it repeats",
 }
 """Operators that multiply and accumulate, yet stay in float; each is named in the report."""
 
@@ -119,12 +123,14 @@ class Plan:
     readers: in the graph's order.
     sources: quantised tensor to the tensors whose united range gives its scale (often itself).
     integer: quantised tensors made by a reader, directly or through a fused activation.
+    look_ups: what picks rows of tables that are worth quantising.
     skipped: (node, reason) for each multiplying operator that stays in float.
     """
 
     readers: tuple[Reader, ...]
     sources: Mapping[str, tuple[str, ...]]
     integer: frozenset[str]
+    look_ups: tuple[LookUp, ...]
     skipped: tuple[tuple[str, str], ...]
 
     @property
@@ -139,7 +145,7 @@ def plan_int8(graph: ir.Graph) -> Plan:
     readers: list[Reader] = []
     skipped: list[tuple[str, str]] = []
     for node in reversed(graph):
-        reason = FLOAT_REASONS.get(node.op_type)
+        reason = FLOAT_REASONS.get(node.op_type) if _multiplies(node) else None
         placement = PLACEMENTS.get(node.op_type) if node.domain == "" else None
         if placement is not None:
             reason = _reason_against(node, placement, quantised)
@@ -152,7 +158,13 @@ def plan_int8(graph: ir.Graph) -> Plan:
     readers.reverse()
     quantised.update(dict.fromkeys(_read_in_float(readers, quantised)))
     sources, integer = _sources(readers, quantised), _made_as_integer(readers, quantised)
-    return Plan(tuple(readers), sources, integer, tuple(reversed(skipped)))
+    return Plan(tuple(readers), sources, integer, tuple(look_ups(graph)), tuple(reversed(skipped)))
+
+
+def _multiplies(node: ir.Node) -> bool:
+    """Whether an operator of FLOAT_REASONS does: one that repeats a graph only where that does."""
+    body = node.attributes.get("body")
+    return body is None or any(inner.op_type in MULTIPLYING for inner in body.as_graph().all_nodes())
 
 
 def _read_in_float(readers: list[Reader], quantised: Mapping[ir.Value, None]) -> Iterator[ir.Value]:

@@ -19,18 +19,28 @@ import onnx_ir as ir
 
 from calibration.gemm import split_gemms
 from calibration.graphs import Names, add_initializer, add_node
-from calibration.placement import Plan, Reader, plan_int8
+from calibration.placement import Plan, plan_int8
 from calibration.ranges import INT8_MAX, Range, Ranges, symmetric_scale
+from calibration.tables import ROWS
 from runtime.tensors import Array
+
+_PART = 1 << 22
+"""Values that are quantised at a time."""
 
 
 def quantise_weight(weight: Array, axis: int) -> tuple[Array, Array]:
     """int8 values and float32 scales, one for each index of `axis`; round half to even."""
     others = tuple(i for i in range(weight.ndim) if i != axis)
-    scales = symmetric_scale(np.abs(weight).max(axis=others))
-    steps = weight / np.expand_dims(scales, others)
-    np.rint(steps, out=steps)
-    return np.clip(steps, -INT8_MAX, INT8_MAX, out=steps).astype(np.int8), scales
+    scales = symmetric_scale(np.maximum(weight.max(axis=others), -weight.min(axis=others)))
+    wide = np.broadcast_to(np.expand_dims(scales, others), weight.shape)
+    quantised = np.empty(weight.shape, np.int8)
+    rows = max(1, _PART * len(weight) // max(weight.size, 1))
+    for start in range(0, len(weight), rows):  # a table may be as large as half of the memory
+        part = slice(start, start + rows)
+        steps = weight[part] / wide[part]
+        np.rint(steps, out=steps)
+        quantised[part] = np.clip(steps, -INT8_MAX, INT8_MAX, out=steps)
+    return quantised, scales
 
 
 def insert_qdq(model: ir.Model, ranges: Ranges) -> Plan:
@@ -49,7 +59,10 @@ def insert_qdq(model: ir.Model, ranges: Ranges) -> Plan:
         scale = reduce(Range.union, map(ranges.of, sources)).scale
         quantiser.quantise_activation(values[name], scale, uses)
     for reader in plan.readers:
-        quantiser.quantise_weight_of(reader)
+        if reader.weight is not None:
+            quantiser.quantise_weight(reader.node, *reader.weight)
+    for look_up in plan.look_ups:
+        quantiser.quantise_weight(look_up.node, 0, ROWS)
     return plan
 
 
@@ -75,16 +88,14 @@ class _Quantiser:
         for node, index in uses:
             node.replace_input_with(index, restore.outputs[0])
 
-    def quantise_weight_of(self, reader: Reader) -> None:
-        if reader.weight is None:
-            return
-        index, axis = reader.weight
-        weight = reader.node.inputs[index]
+    def quantise_weight(self, node: ir.Node, index: int, axis: int) -> None:
+        """A constant input in int8 behind a DQ, with a scale for each index of `axis`."""
+        weight = node.inputs[index]
         if weight is None or weight.const_value is None:
-            raise ValueError(f"{reader.node.name} has no constant at input {index}")
+            raise ValueError(f"{node.name} has no constant at input {index}")
         if (weight, axis) not in self._weights:
             self._weights[weight, axis] = self._int8_weight(weight, weight.const_value.numpy(), axis)
-        reader.node.replace_input_with(index, self._weights[weight, axis])
+        node.replace_input_with(index, self._weights[weight, axis])
         if not weight.uses() and not weight.is_graph_output():
             del self._graph.initializers[str(weight.name)]
 

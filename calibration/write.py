@@ -83,5 +83,5 @@ def _write_int8(fp32: Path, out: Path, ranges: Ranges) -> PrecisionReport:
     if not plan.readers:
         raise nothing_to_quantise(fp32, model.graph)
     save_checked(model, out)
-    nodes = tuple(str(reader.node.name) for reader in plan.readers)
-    return PrecisionReport(out, Precision.INT8, nodes, plan.skipped)
+    nodes = [reader.node for reader in plan.readers] + [look_up.node for look_up in plan.look_ups]
+    return PrecisionReport(out, Precision.INT8, tuple(str(node.name) for node in nodes), plan.skipped)

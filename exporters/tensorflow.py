@@ -22,6 +22,9 @@ OPEN_DIMENSION = "batch"
 """What a leading dimension is called where TensorFlow leaves it open without a name."""
 
 
+_TENSORFLOW_NAMES = {"str": "string"}
+"""What TensorFlow calls a type that NumPy has another name for."""
+
 _NOT_A_SAVED_MODEL = (ValueError, IndexError, KeyError, AttributeError, TypeError)
 """What TensorFlow's loader lets through of a folder that is empty, cut short or of other files."""
 
@@ -150,7 +153,9 @@ class TensorFlowSource:
         tensorflow = import_tensorflow()
         signature = [
             tensorflow.TensorSpec(
-                [None if isinstance(size, str) else size for size in spec.shape], spec.dtype, spec.name
+                [None if isinstance(size, str) else size for size in spec.shape],
+                _TENSORFLOW_NAMES.get(spec.dtype, spec.dtype),
+                spec.name,
             )
             for spec in self.inputs
         ]

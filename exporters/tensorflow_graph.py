@@ -245,7 +245,7 @@ def _captured_log() -> Iterator[list[str]]:
 def _refuse_leftovers(model: ir.Model, log: Sequence[str]) -> None:
     """tf2onnx logs what it cannot convert and writes the TensorFlow operator all the same."""
     for node in model.graph.all_nodes():
-        if node.domain or not onnx.defs.has(node.op_type):
+        if not onnx.defs.has(node.op_type, node.domain):
             reason = next((line for line in log if (node.name or "") in line), "no conversion is known")
             raise ExportError(
                 f"TensorFlow operator {node.op_type} (node {node.name!r}) cannot be said in ONNX"

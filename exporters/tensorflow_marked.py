@@ -22,21 +22,27 @@ def onnx_operator(
     inputs: Sequence[Any],
     shapes: Sequence[Sequence[int | None]],
     attributes: Mapping[str, Any],
+    domain: str = "",
+    dtype: Any = None,
 ) -> list[Any]:
-    """Tensors of the first input's type that an ONNX operator will make; None is an input left out.
+    """Tensors that an ONNX operator will make; None is an input left out.
 
     shapes: of its outputs, None where a size is open.
+    domain: the operator's, where it is none of ONNX's own.
+    dtype:  of its outputs, where it is not that of the first input.
     """
     import tensorflow as tf
 
     given = [tensor for tensor in inputs if tensor is not None]
     said = {
         "operator": operator,
+        "domain": domain,
         "given": [tensor is not None for tensor in inputs],
         "attributes": dict(attributes),
     }
+    types = [dtype or given[0].dtype] * len(shapes)
     made = tf.raw_ops.PyFuncStateless(
-        input=given, token=_PREFIX + json.dumps(said), Tout=[given[0].dtype] * len(shapes), name=operator
+        input=given, token=_PREFIX + json.dumps(said), Tout=types, name=operator
     )
     return [tf.ensure_shape(tensor, shape) for tensor, shape in zip(made, shapes, strict=True)]
 
@@ -60,4 +66,5 @@ def write_marked(graph: Any, node: Any, name: str, _: Any) -> None:
         name=name,
         shapes=shapes,
         dtypes=types,
+        domain=said["domain"],
     )

@@ -13,6 +13,8 @@ import numpy as np
 from exporters.tensorflow_crop import crop_and_resize
 from exporters.tensorflow_marked import MARKER, write_marked
 from exporters.tensorflow_reverse import reverse
+from exporters.tensorflow_scan import MARKER as SCAN
+from exporters.tensorflow_scan import write_scan
 from exporters.tensorflow_suppression import combined_suppression
 
 
@@ -67,6 +69,7 @@ HANDLERS: Mapping[str, Callable[[Any, Any, str, Any], None]] = {
     "CombinedNonMaxSuppression": combined_suppression,
     "CropAndResize": crop_and_resize,
     MARKER: write_marked,
+    SCAN: write_scan,
     "ReverseV2": reverse,
     "SelectV2": _select,
 }

@@ -67,6 +67,12 @@ def _mask_rcnn() -> ModelSpec:
     return mask_rcnn.SPEC
 
 
+def _ncf() -> ModelSpec:
+    from model_zoo import ncf
+
+    return ncf.SPEC
+
+
 def _resnet50() -> ModelSpec:
     from model_zoo import resnet50
 
@@ -103,6 +109,12 @@ def _bert_base() -> ModelSpec:
     return bert_base.SPEC
 
 
+def _wide_deep() -> ModelSpec:
+    from model_zoo import wide_deep
+
+    return wide_deep.SPEC
+
+
 MODELS: dict[str, Callable[[], ModelSpec]] = {
     "bert": _bert,
     "bert-base": _bert_base,
@@ -114,10 +126,12 @@ MODELS: dict[str, Callable[[], ModelSpec]] = {
     "gcn": _gcn,
     "googlenet": _googlenet,
     "mask-rcnn": _mask_rcnn,
+    "ncf": _ncf,
     "resnet101": _resnet101,
     "resnet50": _resnet50,
     "seglink": _seglink,
     "ssd": _ssd,
+    "wide-deep": _wide_deep,
 }
 """Model name to a function that imports its module; nothing heavy is loaded before a network is built."""
 

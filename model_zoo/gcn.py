@@ -66,6 +66,9 @@ _FORMS = {
     Form.SPARSE: "links and words entry by entry",
 }
 
+_MOST_DENSE = 10_000
+"""Papers up to which there is a dense variant: Pubmed's matrix of links would have 1.6 GB a sample."""
+
 NETWORKS = (
     Gcn("cora", papers=2708, vocabulary=1433, classes=7, edges=13_264, words=49_216),
     Gcn("citeseer", papers=3327, vocabulary=3703, classes=6, edges=12_431, words=105_165),
@@ -78,6 +81,7 @@ def _variants() -> Mapping[str, Variant]:
         f"{network.citations}-{form}": _variant(replace(network, form=form))
         for network in NETWORKS
         for form in Form
+        if form is not Form.DENSE or network.papers <= _MOST_DENSE
     }
 
 

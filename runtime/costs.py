@@ -20,23 +20,54 @@ def node_macs(model: ir.Model, dims: Mapping[str, int]) -> dict[str, int]:
     """Multiply-accumulates per node name, for nodes of the main graph that have any.
 
     dims: values of the open dimensions by name (runtime.sizing). A node whose shapes ONNX cannot infer even
-    so is left out.
+    so is left out. A Scan or a Loop counts what its body does, as often as it runs.
     """
     counts: dict[str, int] = {}
     for node in with_sizes(model, dims).graph:
-        formula = _FORMULAS.get(node.op_type)
-        if formula is None:
-            continue
         try:
-            counts[str(node.name)] = formula(node, size_of)
+            macs = _macs(node)
         except UnknownSizeError:
             continue
+        if macs or node.op_type in MULTIPLYING:
+            counts[str(node.name)] = macs
     return counts
 
 
 def total_macs(model: ir.Model, dims: Mapping[str, int]) -> int:
     """The sum over node_macs."""
     return sum(node_macs(model, dims).values())
+
+
+def _macs(node: ir.Node) -> int:
+    """Raises UnknownSizeError."""
+    if node.op_type in _REPEATS:
+        each = sum(map(_macs, node.attributes["body"].as_graph()))
+        return each * _REPEATS[node.op_type](node) if each else 0
+    formula = _FORMULAS.get(node.op_type)
+    return 0 if formula is None else formula(node, size_of)
+
+
+def _scan_steps(node: ir.Node) -> int:
+    """The length of any sequence that it reads, along the axis that it reads it."""
+    count = node.attributes.get_int("num_scan_inputs", 0)
+    axes = node.attributes.get_ints("scan_input_axes", None) or [0] * count
+    for value, axis in zip(node.inputs[-count:], axes, strict=True):
+        steps = None if value is None or value.shape is None else value.shape[axis]
+        if isinstance(steps, int):
+            return steps
+    raise UnknownSizeError
+
+
+def _loop_steps(node: ir.Node) -> int:
+    """The most it may run, where that is a constant; else the length of a result that grows with each one."""
+    most = node.inputs[0]
+    if most is not None and most.const_value is not None:
+        return int(most.const_value.numpy().item())
+    for value in node.outputs[len(node.inputs) - 2 :]:
+        steps = None if value.shape is None else value.shape[0]
+        if isinstance(steps, int):
+            return steps
+    raise UnknownSizeError
 
 
 def _convolution(node: ir.Node, shape: ShapeOf) -> int:
@@ -95,4 +126,7 @@ _FORMULAS: Mapping[str, Callable[[ir.Node, ShapeOf], int]] = {
 """Operator type to its count; a new operator is a line."""
 
 MULTIPLYING = frozenset(_FORMULAS)
-"""The operators that multiply and accumulate."""
+"""The operators that multiply and accumulate, of themselves."""
+
+_REPEATS: Mapping[str, Callable[[ir.Node], int]] = {"Loop": _loop_steps, "Scan": _scan_steps}
+"""Operator type to how often it runs its body."""

@@ -18,6 +18,7 @@ from runtime.errors import GraphError
 from runtime.files import sha256_of_file
 from runtime.memory import MemoryEstimate, estimate
 from runtime.tensors import TensorSpec
+from runtime.written import written_types
 
 _QDQ = frozenset({"QuantizeLinear", "DequantizeLinear"})
 _TYPE_NUMBERS = frozenset(int(dtype) for dtype in ir.DataType) - {ir.DataType.UNDEFINED, ir.DataType.STRING}
@@ -40,6 +41,7 @@ class GraphFacts:
     """What a file is.
 
     macs:       multiply-accumulates of one sample; open dimensions of no known size taken as 1.
+    macs_by_type: their shares by the type they are written in (runtime.written).
     memory:     about what a runtime takes, at the same sizes.
     parameters: elements of the constants that are data, not shapes, indices, scales or zero points.
     """
@@ -49,6 +51,7 @@ class GraphFacts:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     macs: int
+    macs_by_type: Mapping[str, float]
     memory: MemoryEstimate
     parameters: int
     nodes: int
@@ -97,6 +100,7 @@ def inspect(path: Path, sizes: Mapping[str, int] | None = None) -> GraphFacts:
         inputs=input_specs(model),
         outputs=output_specs(model),
         macs=total_macs(model, sizes or {}),
+        macs_by_type=written_types(model, sizes or {}),
         memory=estimate(model, sizes or {}),
         parameters=sum(map(_data_elements, model.graph.initializers.values())),
         nodes=len(model.graph),

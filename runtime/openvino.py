@@ -18,6 +18,7 @@ from runtime.graphs import input_specs, load, output_specs
 from runtime.lowering import LOWERING, lower, serialised
 from runtime.origins import Kernel, trace_back
 from runtime.session import CheckedSession
+from runtime.stepping import Carried, OpenVINOStepper, Stepper
 from runtime.tensors import Array, Feed, open_dimensions
 
 EVIDENCE = "openvino's execution graph"
@@ -25,9 +26,18 @@ EVIDENCE = "openvino's execution graph"
 _TYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16", "u8": "int8", "i8": "int8"}
 """OpenVINO's names of a kernel's precision as NumPy's; a u8 kernel is INT8 arithmetic."""
 
-_RECURRENT = frozenset(
-    {"LSTMSequence", "GRUSequence", "RNNSequence", "RNNSeq", "LSTMCell", "GRUCell", "RNNCell"}
-)
+_REPEATED = frozenset({"Loop", "TensorIterator"})
+"""A body that is repeated: a Loop or Scan of the graph's, or a recurrence whose lengths are given."""
+
+_RECURRENT = _REPEATED | {
+    "GRUCell",
+    "GRUSequence",
+    "LSTMCell",
+    "LSTMSequence",
+    "RNNCell",
+    "RNNSeq",
+    "RNNSequence",
+}
 _MULTIPLYING = _RECURRENT | {
     "Convolution",
     "Deconvolution",
@@ -119,6 +129,11 @@ class OpenVINOSession(CheckedSession):
         names = tuple(spec.name for spec in self.outputs)  # OpenVINO calls some of them otherwise
         place = _HostQuery if boundary is Boundary.HOST else _DeviceQuery
         return place(request, feed, names)
+
+    def stepper(self, feed: Feed, carried: Carried) -> Stepper:
+        """See runtime.stepping."""
+        self.bind(feed, Boundary.HOST)
+        return OpenVINOStepper(self._compiled_for(feed), self.inputs, self.outputs, feed, carried)
 
     def _run_unproven(self, query: Query) -> None:
         try:
@@ -212,12 +227,15 @@ def _multiplying_kernels(execution_graph: Any, products: Set[str]) -> Iterator[K
 def _recurrent(execution_graph: Any, graph: ir.Graph, products: Set[str]) -> dict[str, Ran]:
     """Of recurrent nodes: what all recurrent kernels ran as, if that is one type.
 
-    NOTE: OpenVINO runs the two directions of an LSTM as kernels of their own, which bear no name of ours.
+    NOTE: OpenVINO runs the two directions of an LSTM as kernels of their own, which bear no name of ours, and
+    a GRU of given lengths as a loop. A Scan's or a Loop's bears its name.
     """
+    facts = [operation.get_rt_info() for operation in execution_graph.get_ordered_ops()]
     found = {
-        _text(operation.get_rt_info(), "runtimePrecision")
-        for operation in execution_graph.get_ordered_ops()
-        if _text(operation.get_rt_info(), "layerType") in _RECURRENT
+        _text(fact, "runtimePrecision")
+        for fact in facts
+        if _text(fact, "layerType") in _RECURRENT
+        and products.isdisjoint(_text(fact, "originalLayersNames").split(","))
     }
     if len(found) != 1:
         return {}

@@ -27,8 +27,10 @@ from runtime.errors import (
 )
 from runtime.graphs import input_specs, load, output_specs, was_given_names
 from runtime.lowering import LOWERING, lower, serialised
+from runtime.lowering_tables import LOOKED_UP_FIRST, look_up_first
 from runtime.origins import trace_back
 from runtime.session import CheckedSession
+from runtime.stepping import Carried, OrtStepper, Stepper
 from runtime.tensors import Array, Feed, open_dimensions
 
 _CPU = "CPUExecutionProvider"
@@ -83,17 +85,17 @@ class OnnxRuntimeBackend:
             raise UnavailableError(reason)
         provider, provider_options = self._provider(device, options)
         model = load(graph)
-        lowered = device == "cpu" and options.optimize and lower(model) > 0
+        lowered = ", ".join(_lowered(model)) if device == "cpu" and options.optimize else ""
         # NOTE: it calls the kernel of an unnamed node after its place in the optimised graph ("MatMul_3")
         source = model if lowered or was_given_names(model) else graph
         profile = Path(tempfile.mkdtemp(prefix="aimatrix-profile-"))
         try:
-            disabled = _disabled_optimizers(model, provider, lowered=lowered)
+            disabled = _disabled_optimizers(model, provider, lowered=bool(lowered))
             session = _open(source, profile, options, (provider, provider_options), disabled)
         except HarnessError:
             shutil.rmtree(profile, ignore_errors=True)
             raise
-        return OnnxRuntimeSession(model, session, provider, LOWERING if lowered else None)
+        return OnnxRuntimeSession(model, session, provider, lowered or None)
 
     def _provider(self, device: str, options: SessionOptions) -> tuple[str, Mapping[str, str]]:
         found = [entry.name for entry in self.devices()]
@@ -137,6 +139,10 @@ class OnnxRuntimeSession(CheckedSession):
         query: Query
         if boundary is Boundary.HOST:
             query = _HostQuery(self._session, feed)
+        elif any(array.dtype.kind == "U" for array in feed.values()):
+            raise UnsupportedError(
+                "onnxruntime keeps no text in the memory of a device; measure this graph with --boundary host"
+            )
         else:
             query = _DeviceQuery(self._session, feed, *_memory(self._provider, self._session))
         return query
@@ -154,6 +160,11 @@ class OnnxRuntimeSession(CheckedSession):
         multiplying = ort_profile.multiplying_kernels(kernels, self._provider)
         ran = trace_back(multiplying, self._model.graph, macs)
         return attest(macs, ran, Circumstances(ort_profile.EVIDENCE, fallback, self._lowering))
+
+    def stepper(self, feed: Feed, carried: Carried) -> Stepper:
+        """See runtime.stepping; a query before the first step ends the profile."""
+        self.bind(feed, Boundary.HOST)
+        return OrtStepper(self._session, _memory(self._provider, self._session), self.inputs, feed, carried)
 
     def close(self) -> None:
         if self._session is not None and self._executed is None:
@@ -239,6 +250,14 @@ def _open(
                 " nothing may fall back to the CPU unseen; see `bench doctor`, or use another precision"
             ) from error
         raise GraphError(f"onnxruntime does not open the graph: {_line(error)}") from error
+
+
+def _lowered(model: ir.Model) -> Iterator[str]:
+    """Rewrite the model, exactly, to what the CPU's kernels are fast at; what was done."""
+    if lower(model):
+        yield LOWERING
+    if look_up_first(model.graph):
+        yield LOOKED_UP_FIRST
 
 
 def _disabled_optimizers(model: ir.Model, provider: str, *, lowered: bool) -> Sequence[str]:

@@ -16,8 +16,9 @@ _KERNEL = "_kernel_time"
 _TYPES = {"float": "float32", "double": "float64", "uint8": "int8"}
 """The profile's names that are not NumPy's; a uint8 kernel is INT8 arithmetic."""
 
-_MULTIPLYING = ("Conv", "MatMul", "Gemm", "LSTM", "GRU", "RNN", "Einsum", "Attention")
-"""What the operators that do multiply-accumulates are called, fused or not (QLinearConv, QGemm, ...)."""
+_MULTIPLYING = ("Conv", "MatMul", "Gemm", "LSTM", "GRU", "RNN", "Einsum", "Attention", "Loop", "Scan")
+"""What the operators that do multiply-accumulates are called, fused or not (QLinearConv, QGemm, ...), and
+those that repeat others."""
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def check_feed(feed: Feed, specs: Sequence[TensorSpec]) -> None:
 
 
 def _check_array(array: Array, spec: TensorSpec, bound: dict[str, int]) -> None:
-    if array.dtype != np.dtype(spec.dtype):
+    if not (array.dtype.kind == "U" if spec.dtype == "str" else array.dtype == np.dtype(spec.dtype)):
         raise FeedError(f"input {spec.name!r} is {array.dtype}, the graph wants {spec.dtype}")
     fits = len(array.shape) == len(spec.shape) and all(
         bound.setdefault(want, got) == got if isinstance(want, str) else want == got

@@ -16,6 +16,7 @@ from exporters.passes.gelu import fuse_gelu
 from exporters.passes.layer_norm import fuse_layer_norm
 from exporters.passes.names import fix_names
 from exporters.passes.no_ops import remove_no_ops
+from exporters.passes.one_hot import make_depth_a_scalar
 from exporters.passes.order import sort
 from exporters.passes.pads import fold_pads
 from exporters.passes.reshapes import keep_open_dimension
@@ -39,6 +40,7 @@ PASSES: tuple[Callable[[ir.Model], None], ...] = (
     fuse_layer_norm,
     fuse_gelu,
     fuse_bidirectional,
+    make_depth_a_scalar,
     # after the last pass that leaves nodes and initializers behind
     merge_duplicates,
     remove_dead,

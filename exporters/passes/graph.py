@@ -51,7 +51,7 @@ def set_constant(node: ir.Node, index: int, role: str, array: Array) -> None:
     """Give the node a constant input of its own, under the old one's name where nothing else reads it."""
     old = node.inputs[index] if index < len(node.inputs) else None
     if old is not None and old.is_initializer() and len(old.uses()) == 1 and not old.is_graph_output():
-        old.const_value = ir.tensor(np.ascontiguousarray(array), name=old.name)
+        old.const_value = ir.tensor(np.asarray(array, order="C"), name=old.name)
         old.shape, old.dtype = ir.Shape(array.shape), old.const_value.dtype
         return
     if index >= len(node.inputs):
@@ -70,7 +70,7 @@ def _new_initializer(graph: ir.Graph, name: str, array: Array) -> ir.Value:
     unique, number = name, 1
     while unique in graph.initializers:
         unique, number = f"{name}_{number}", number + 1
-    value = ir.val(unique, const_value=ir.tensor(np.ascontiguousarray(array), name=unique))
+    value = ir.val(unique, const_value=ir.tensor(np.asarray(array, order="C"), name=unique))
     graph.register_initializer(value)
     return value
 

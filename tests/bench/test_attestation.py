@@ -28,7 +28,7 @@ def executed(types: dict[str, float], *, on_device: float = 1.0, fallback: tuple
     ],
 )
 def test_what_ran_as_asked_gives_no_warning(precision: Precision, types: dict[str, float]) -> None:
-    assert attest(executed(types), precision, "cpu", allow_emulation=False) == ()
+    assert attest(executed(types), precision, "cpu", written={}, allow_emulation=False) == ()
 
 
 REFUSED = [
@@ -76,14 +76,18 @@ def test_what_ran_otherwise_is_refused_and_measured_only_if_allowed(
     precision: Precision, ran: Executed, kind: Kind, message: str
 ) -> None:
     with pytest.raises(CheckFailed, match=rf"(?s){message}.*\(seen in: profile of the first query\)"):
-        attest(ran, precision, "cpu", allow_emulation=False)
-    assert kind in {warned.kind for warned in attest(ran, precision, "cpu", allow_emulation=True)}
+        attest(ran, precision, "cpu", written={}, allow_emulation=False)
+    assert kind in {warned.kind for warned in attest(ran, precision, "cpu", written={}, allow_emulation=True)}
 
 
 @pytest.mark.parametrize("precision", [Precision.FP16, Precision.BF16])
 def test_a_wider_float_is_named_but_not_refused(precision: Precision) -> None:
     (warned,) = attest(
-        executed({"float32": 0.99, precision.kernel_type: 0.01}), precision, "cpu", allow_emulation=False
+        executed({"float32": 0.99, precision.kernel_type: 0.01}),
+        precision,
+        "cpu",
+        written={},
+        allow_emulation=False,
     )
     assert warned.kind is Kind.OTHER_TYPE
     assert warned.message == f"{precision.upper()} file, but 99% of the multiply-accumulates ran as float32"
@@ -92,25 +96,49 @@ def test_a_wider_float_is_named_but_not_refused(precision: Precision) -> None:
 @pytest.mark.parametrize("precision", list(Precision))
 def test_a_little_that_the_backend_did_not_see_is_named_but_not_refused(precision: Precision) -> None:
     ran = executed({precision.kernel_type: 0.999, "unknown": 0.001}, on_device=0.999)
-    (warned,) = attest(ran, precision, "cpu", allow_emulation=False)
+    (warned,) = attest(ran, precision, "cpu", written={}, allow_emulation=False)
     assert warned == Warned(Kind.UNSEEN, "the backend cannot tell how 0.10% of the multiply-accumulates ran")
 
 
 def test_what_was_not_seen_cannot_turn_a_decided_int8_run() -> None:
     ran = executed({"int8": 0.92, "unknown": 0.08}, on_device=0.92)
-    assert [each.kind for each in attest(ran, Precision.INT8, "cpu", allow_emulation=False)] == [Kind.UNSEEN]
+    assert [each.kind for each in attest(ran, Precision.INT8, "cpu", written={}, allow_emulation=False)] == [
+        Kind.UNSEEN
+    ]
 
 
 @pytest.mark.parametrize("share", [0.6, 0.9, 0.98])
 def test_int8_in_part_is_named(share: float) -> None:
     types = {"int8": share, "float32": 1 - share}
-    (warned,) = attest(executed(types), Precision.INT8, "cpu", allow_emulation=False)
+    (warned,) = attest(executed(types), Precision.INT8, "cpu", written={}, allow_emulation=False)
     told = f"INT8 in part: the multiply-accumulates ran as int8 {share:.1%}, float32 {1 - share:.1%}"
     assert warned.message == told
 
 
+HALF_LSTM = {"int8": 0.1, "float32": 0.9}
+"""A file that is INT8 in the tenth of it that is no LSTM."""
+
+
+def test_a_file_is_held_to_what_it_promises_itself() -> None:
+    (warned,) = attest(executed(HALF_LSTM), Precision.INT8, "cpu", written=HALF_LSTM, allow_emulation=False)
+    assert warned.kind is Kind.OTHER_TYPE
+    assert warned.message == (
+        "INT8 in part: the multiply-accumulates, 10.0% of them INT8 in the file, ran as float32 90.0%,"
+        " int8 10.0%"
+    )
+
+
+@pytest.mark.parametrize("share", [0.0, 0.04])
+def test_a_run_that_keeps_less_than_half_of_the_promise_is_refused(share: float) -> None:
+    ran = executed({"int8": share, "float32": 1 - share})
+    with pytest.raises(CheckFailed, match="INT8 is emulated"):
+        attest(ran, Precision.INT8, "cpu", written=HALF_LSTM, allow_emulation=False)
+    with pytest.raises(CheckFailed, match="INT8 is emulated"):
+        attest(ran, Precision.INT8, "cpu", written={}, allow_emulation=False)
+
+
 def test_a_backend_that_computes_nothing_is_named() -> None:
-    (warned,) = attest(executed({}, on_device=0.0), Precision.INT8, "cpu", allow_emulation=False)
+    (warned,) = attest(executed({}, on_device=0.0), Precision.INT8, "cpu", written={}, allow_emulation=False)
     assert warned.kind is Kind.NOTHING_COMPUTED
 
 

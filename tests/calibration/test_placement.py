@@ -164,3 +164,16 @@ def test_what_is_also_read_otherwise_or_moved_first_stays_float(tmp_path: Path) 
     body = f"""{JOINED} [turn] t = Transpose<perm=[0,1,3,2]>(b) [join] j = Concat<axis=1>(r, t)
         [scale] k = Mul(j, s) [other] o = Sigmoid(r) [both] y = Concat<axis=1>(k, o)"""
     assert set(_plan(_written(tmp_path, body, JOINED_SHAPES)).sources) == {"x"}
+
+
+@pytest.mark.parametrize(("step", "named"), [("MatMul(h, w)", True), ("Add(h, h)", False)])
+def test_a_loop_that_multiplies_is_named_as_staying_in_float(tmp_path: Path, step: str, named: bool) -> None:
+    text = tiny.graph_text(
+        "(float[batch,8] x, int64 n, bool c) => (float[batch,8] y)",
+        f"""[dense] a = MatMul(x, v)
+        [loop] y = Loop(n, c, a) <body = g (int64 i, bool ci, float[batch,8] h) => (bool co, float[batch,8] o)
+            {{ co = Identity(ci)  o = {step} }}>""",
+    )
+    graph = tiny.write(tmp_path / "g.onnx", text, {"v": (8, 8), "w": (8, 8)})
+    reason = "ranges are found outside of what it repeats"
+    assert _plan(graph).skipped == ((("loop", reason),) if named else ())

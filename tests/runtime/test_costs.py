@@ -123,3 +123,53 @@ def test_a_node_whose_shapes_depend_on_data_is_left_out() -> None:
         [some] s = Compress<axis=0>(x, chosen)
         [free] y = MatMul(s, w) }"""
     assert node_macs(_model(body), {}) == {"counted": 4 * 8 * 5}
+
+
+SCAN = """(float[2,3] first, float[{shape}] sequence, float[3,5] w, float[5,3] v) => (float[2,3] last) {{
+    [n] last = Scan<num_scan_inputs=1{axes}, body = step (float[2,3] state, float[2,3] x)
+        => (float[2,3] after) {{
+        sum = Add(state, x)
+        wide = MatMul(sum, w)
+        after = MatMul(wide, v)
+    }}>(first, sequence) }}"""
+STEP = 2 * 3 * 5 + 2 * 5 * 3
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes"), [("7,2,3", ""), ("2,7,3", ", scan_input_axes=[1]")], ids=["first axis", "another axis"]
+)
+def test_a_scan_counts_its_body_for_each_step_of_its_sequence(shape: str, axes: str) -> None:
+    assert node_macs(_model(SCAN.format(shape=shape, axes=axes)), {}) == {"n": 7 * STEP}
+
+
+def test_a_scan_over_an_open_dimension_counts_what_that_is() -> None:
+    model = _model(SCAN.format(shape="steps,2,3", axes=""))
+    assert node_macs(model, {"steps": 4}) == {"n": 4 * STEP}
+    assert node_macs(model, {}) == {"n": STEP}
+
+
+def test_a_scan_that_multiplies_nothing_is_left_out() -> None:
+    body = """(float[3] first, float[7,3] sequence) => (float[3] last) {
+        last = Scan<num_scan_inputs=1, body = step (float[3] state, float[3] x) => (float[3] after) {
+            after = Add(state, x) }>(first, sequence) }"""
+    assert node_macs(_model(body), {}) == {}
+
+
+LOOP = """(float[2,3] first, float[3,3] w{most}) => (float[2,3] last, float[{rows},2,3] all)
+    <bool go = {{1}}{constant}> {{
+    [n] last, all = Loop<body = step (int64 i, bool on, float[2,3] state)
+        => (bool still, float[2,3] after, float[2,3] shown) {{
+        still = Identity(on)
+        after = MatMul(state, w)
+        shown = Identity(after)
+    }}>(most, go, first) }}"""
+
+
+def test_a_loop_counts_its_body_as_often_as_it_says() -> None:
+    model = _model(LOOP.format(most="", rows="rows", constant=", int64 most = {6}"))
+    assert node_macs(model, {}) == {"n": 6 * 2 * 3 * 3}
+
+
+def test_a_loop_of_unknown_length_is_left_out() -> None:
+    model = _model(LOOP.format(most=", int64 most", rows="rows", constant=""))
+    assert node_macs(model, {}) == {}

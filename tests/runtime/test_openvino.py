@@ -207,3 +207,30 @@ def test_both_directions_of_a_recurrent_layer_are_attested(tmp_path: Path) -> No
     with OpenVINOBackend().open(tmp_path / "lstm.onnx", "cpu", SessionOptions()) as session:
         session.run(feed)
         assert session.executed().macs_by_type == {"float32": 1.0}
+
+
+def test_a_scan_and_a_recurrent_layer_beside_it_are_attested_each_for_itself(tmp_path: Path) -> None:
+    """OpenVINO gives the Scan's name to its loop, and to the layer one of its own."""
+    text = """<ir_version: 10, opset_import: ["": 22]>
+        g (float[7,batch,4] x, float[batch,4] first) => (float[batch,4] last, float[7,1,batch,4] y) {
+        [layer] y = GRU<hidden_size=4>(x, w, r)
+        [repeated] last = Scan<num_scan_inputs=1, body = step (float[rows,4] state, float[rows,4] added)
+            => (float[rows,4] after) {
+            product = MatMul(state, v)
+            after = Add(product, added)
+        }>(first, x) }"""
+    proto = onnx.parser.parse_model(text)
+    rng = np.random.default_rng(0)
+    for name, shape in (("w", (1, 12, 4)), ("r", (1, 12, 4)), ("v", (4, 4))):
+        array = 0.3 * rng.standard_normal(shape).astype(np.float32)
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    onnx.save(proto, tmp_path / "scan.onnx")
+    feed = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in _SCANNED.items()}
+    with OpenVINOBackend().open(tmp_path / "scan.onnx", "cpu", SessionOptions()) as session:
+        outputs = session.run(feed)
+        assert session.executed().macs_by_type == {"float32": 1.0}
+    expected = dict(zip(("last", "y"), ReferenceEvaluator(proto).run(None, feed), strict=True))
+    np.testing.assert_allclose(outputs["last"], expected["last"], rtol=1e-5)
+
+
+_SCANNED = {"x": (7, 3, 4), "first": (3, 4)}

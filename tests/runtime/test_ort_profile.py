@@ -60,3 +60,8 @@ def test_only_multiplying_kernels_count_and_know_their_device() -> None:
         (("conv_token_1",), Ran("int8")),
         (("classify",), Ran("float32", on_device=False)),
     ]
+
+
+def test_what_repeats_others_multiplies_too(tmp_path: Path) -> None:
+    kernels = _read(tmp_path, _event("gru", "Scan", "float"), _event("while", "Loop", "int64", "bool"))
+    assert [kernel.ran for kernel in multiplying_kernels(kernels, CPU)] == [Ran("float32"), Ran("int64")]

@@ -1,0 +1,91 @@
+"""Answers and AUC by hand, by scikit-learn, and by counting pairs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from model_zoo.probability import PREFERENCE, PROBABILITY, Probability, area_under_curve
+from runtime.errors import CheckFailed, GraphError
+from runtime.tensors import Array
+
+
+def _scores(*values: float) -> Array:
+    return np.array(values, np.float32)
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 1), (4, 1, 1)])
+def test_a_probability_answers_which_side_of_a_half_it_is_on(shape: tuple[int, ...]) -> None:
+    outputs = {"score": _scores(0.2, 0.5, 0.51, 1.0).reshape(shape)}
+    assert PROBABILITY.answers(outputs).tolist() == [[0], [0], [1], [1]]
+
+
+def test_one_of_several_outputs_and_values_can_be_read() -> None:
+    outputs = {"y_hat": np.array([[0.9, 0.1], [0.3, 0.7]], np.float32), "other": np.zeros((2, 5), np.float32)}
+    assert Probability(output="y_hat").answers(outputs).tolist() == [[1], [0]]
+    assert Probability(output="y_hat", column=1).answers(outputs).tolist() == [[0], [1]]
+
+
+def test_samples_agree_on_the_same_side() -> None:
+    reference, other = {"score": _scores(0.4, 0.6, 0.6)}, {"score": _scores(0.1, 0.7, 0.4)}
+    assert PROBABILITY.agreeing(reference, other, 3).tolist() == [1, 1, 0]
+
+
+def test_a_preference_is_the_higher_score_and_the_first_of_equals() -> None:
+    outputs = {"scores": np.array([[0.9, 0.8], [0.2, 0.3], [0.5, 0.5]], np.float32)}
+    assert PREFERENCE.answers(outputs).tolist() == [[0], [1], [0]]
+
+
+@pytest.mark.parametrize(
+    ("task", "outputs", "message"),
+    [
+        (
+            PROBABILITY,
+            {"a": _scores(1), "b": _scores(1)},
+            r"a graph with one output, this one gives \['a', 'b'\]",
+        ),
+        (Probability(output="c"), {"a": _scores(1)}, r"wants an output 'c', this one gives \['a'\]"),
+        (Probability(column=2), {"a": np.zeros((1, 2))}, "reads value 2 of each sample, the graph gives 2"),
+        (PROBABILITY, {"a": np.zeros((0, 2))}, r"wants 'a' as \[samples, values\], the graph gives \[0, 2\]"),
+        (PREFERENCE, {"a": np.zeros((4, 3))}, "wants two scores of each sample, the graph gives 3"),
+    ],
+)
+def test_other_outputs_are_refused(task: Probability, outputs: dict[str, Array], message: str) -> None:
+    with pytest.raises(GraphError, match=message):
+        task.answers(outputs)
+
+
+@pytest.mark.parametrize("task", [PROBABILITY, PREFERENCE])
+def test_a_score_that_is_no_number_decides_nothing(task: Probability) -> None:
+    with pytest.raises(
+        CheckFailed, match="output 'a' holds 1 NaN or infinite values of 2, so it decides nothing"
+    ):
+        task.answers({"a": np.array([[np.nan, 1]], np.float32)})
+
+
+def test_the_area_is_the_share_of_pairs_in_the_right_order() -> None:
+    generator = np.random.default_rng(0)
+    events, scores = generator.random(80) < 0.3, generator.integers(0, 12, 80)
+    pairs = np.sign(np.subtract.outer(scores[events], scores[~events])) / 2 + 0.5
+    assert area_under_curve(events, scores) == pytest.approx(pairs.mean(), abs=1e-12)
+
+
+def test_the_area_is_that_of_scikit_learn() -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    generator = np.random.default_rng(1)
+    events, scores = generator.random(500) < 0.4, generator.normal(size=500).round(1)
+    assert area_under_curve(events, scores) == pytest.approx(metrics.roc_auc_score(events, scores), abs=1e-12)
+
+
+def test_a_perfect_order_has_an_area_of_one_and_its_opposite_of_none() -> None:
+    events, scores = np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.3, 0.4])
+    assert area_under_curve(events, scores) == 1
+    assert area_under_curve(events, -scores) == 0
+
+
+@pytest.mark.parametrize("events", [[1, 1], [0, 0]])
+def test_there_is_no_area_without_both_kinds(events: list[int]) -> None:
+    with pytest.raises(
+        CheckFailed, match=r"no ROC AUC of \d events and \d others; give samples of both kinds"
+    ):
+        area_under_curve(np.array(events), np.array([0.1, 0.2]))
