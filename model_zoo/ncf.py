@@ -8,7 +8,7 @@ checkpoints. Batches are not mentioned: every count is of one pair.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model_zoo.click import CLICK
-from model_zoo.spec import Counts, FeedSource, Lesson, ModelSpec, PaperRow, Training, Variant
-from runtime.errors import FeedError, unknown_name
+from model_zoo.feed_checks import check_numbers
+from model_zoo.spec import Ask, Counts, FeedSource, Lesson, ModelSpec, PaperRow, Told, Training, Variant
+from runtime.errors import unknown_name
 from runtime.progress import Progress
 from runtime.tensors import Feed
 
@@ -95,13 +96,7 @@ def check(network: Ncf, feed: Feed) -> None:
     TensorFlow's one-hot vector of such a number is all zeros, and its gather fails.
     """
     for name, size in (("user", network.users), ("item", network.items)):
-        wrong = np.flatnonzero((feed[name] < 0) | (feed[name] >= size))
-        if wrong.size:
-            row = int(wrong[0])
-            raise FeedError(
-                f"input {name!r} is {feed[name][row]} in row {row}, allowed 0 to {size - 1}: no table has"
-                f" that row; number {name}s from 0, or take a variant with larger tables"
-            )
+        check_numbers(name, feed[name], size, name)
 
 
 def build(network: Ncf, weights: Path | None) -> Source:
@@ -139,6 +134,12 @@ def _lesson(seed: int, progress: Progress) -> Lesson:
     return NcfLesson.from_movielens(MOVIELENS_100K, seed, progress)
 
 
+def _tell(data: Path | None, ask: Ask) -> Iterator[Told]:
+    from model_zoo.ncf_answers import tell
+
+    return tell(data, ask)
+
+
 def variant_of(network: Ncf, description: str) -> Variant:
     """One network, in TensorFlow, fed with made-up users and items."""
     return Variant(
@@ -171,6 +172,7 @@ _VARIANTS: Mapping[str, Variant] = {
             MOVIELENS_100K, "NeuMF for MovieLens 100K, rows of tables gathered; bench train teaches it"
         ),
         feeds=partial(movielens_feeds, MOVIELENS_100K),
+        tell=_tell,
         training=Training(
             "MovieLens 100K, what a user rated; the last of each user is held out, against 99 never rated",
             _lesson,

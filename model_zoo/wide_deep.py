@@ -6,7 +6,7 @@ tensors are those of its Estimator's checkpoints. Batches are not mentioned: eve
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from model_zoo.census import AGE_BOUNDARIES, NUMBERS, VOCABULARIES
 from model_zoo.probability import Probability
-from model_zoo.spec import Counts, FeedSource, Lesson, ModelSpec, PaperRow, Training, Variant
+from model_zoo.spec import Ask, Counts, FeedSource, Lesson, ModelSpec, PaperRow, Told, Training, Variant
 from runtime.errors import FeedError, unknown_name
 from runtime.progress import Progress
 from runtime.tensors import Feed
@@ -178,6 +178,20 @@ def _string_feeds(framework: str) -> FeedSource:
     return string_feeds()
 
 
+def _tell(data: Path | None, ask: Ask) -> Iterator[Told]:
+    from model_zoo.wide_deep_answers import tell
+    from model_zoo.wide_deep_feeds import numbered
+
+    return tell(numbered, data, ask)
+
+
+def _tell_strings(data: Path | None, ask: Ask) -> Iterator[Told]:
+    from model_zoo.wide_deep_answers import tell
+    from model_zoo.wide_deep_feeds import worded
+
+    return tell(worded, data, ask)
+
+
 def _check_framework(name: str) -> None:
     if name != "tensorflow":
         raise unknown_name("framework of wide-deep", name, ("tensorflow",))
@@ -202,6 +216,7 @@ _VARIANTS: Mapping[str, Variant] = {
         task=_TASK,
         check=check,
         training=_TRAINING,
+        tell=_tell,
     ),
     "strings": Variant(
         "Wide & Deep for Census Income: five numbers and five words, numbered by ai.onnx.ml's LabelEncoder",
@@ -210,6 +225,7 @@ _VARIANTS: Mapping[str, Variant] = {
         feeds=_string_feeds,
         task=_TASK,
         check=check_strings,
+        tell=_tell_strings,
     ),
 }
 

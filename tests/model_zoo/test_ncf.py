@@ -138,7 +138,9 @@ def test_a_number_beyond_its_table_is_refused(name: str, value: int, size: int) 
     feed = pairs(SMALL)
     check(SMALL, feed)
     feed[name][3] = value
-    with pytest.raises(FeedError, match=rf"input '{name}' is {value} in row 3, allowed 0 to {size - 1}"):
+    with pytest.raises(
+        FeedError, match=rf"input '{name}' at \[3\]: {name} {value} is not within 0 to {size - 1}"
+    ):
         check(SMALL, feed)
 
 
