@@ -33,6 +33,10 @@ _RANGE_TOOLS = ("onnxruntime", "onnxruntime-gpu")
 """The runtime that computes the activations which the ranges are found on."""
 
 
+_TOGETHER = 64
+"""Samples of a calibration batch where they depend on each other: enough for the statistics of a batch."""
+
+
 class Artefacts:
     """A subject's graph files at each precision.
 
@@ -129,7 +133,13 @@ class Artefacts:
         with self._display.step(f"writing {self.subject.title} at {precision}"):
             ranges, facts = None, None
             if precision is Precision.INT8:
-                ranges = calibrate(self.base.path, self._calibration_feeds(), self._method, self._display)
+                ranges = calibrate(
+                    self.base.path,
+                    self._calibration_feeds(),
+                    self._method,
+                    self._display,
+                    together=self.subject.batch_dependent,
+                )
                 facts = self._calibration_facts()
             report = write_precision(self.base.path, precision, out, ranges)
         if report.skipped:
@@ -165,7 +175,8 @@ class Artefacts:
         return self._plan.method or self.subject.calibration_method
 
     def _calibration_feeds(self) -> Iterable[Feed]:
-        size = fixed_batch(self.inputs) or 1
+        most = _TOGETHER if self.subject.batch_dependent else 1
+        size = fixed_batch(self.inputs) or min(most, self._calibration_samples)
         return _Sized(self.feeds.batches(size, Split.CALIBRATION), -(-self._calibration_samples // size))
 
     def _calibration_facts(self) -> CalibrationFacts:

@@ -57,6 +57,7 @@ class Subject:
     trained: whose weights it has, where it comes with some.
     sizes:   of the graph's open dimensions besides the batch, by name, where they are known.
     tell:    what it says in words; None where it says nothing that way.
+    batch_dependent: whether a sample's answer depends on the others of its batch.
     """
 
     identity: Identity
@@ -70,6 +71,7 @@ class Subject:
     trained: str = ""
     sizes: Mapping[str, int] = field(default_factory=dict)
     tell: Callable[[Path | None, Ask], Iterator[Told]] | None = None
+    batch_dependent: bool = False
 
     @property
     def title(self) -> str:
@@ -116,6 +118,7 @@ def _zoo_subject(plan: BenchPlan, model: str, framework: str | None) -> Subject:
         trained="" if weights else network.trained,
         sizes=network.sizes,
         tell=network.tell,
+        batch_dependent=network.batch_dependent,
     )
 
 

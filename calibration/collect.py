@@ -24,12 +24,18 @@ from runtime.tensors import Array, Feed, TensorSpec, batch_size, check_feed
 
 
 def calibrate(
-    graph: Path, feeds: Iterable[Feed], method: str = "entropy", progress: Progress = silent
+    graph: Path,
+    feeds: Iterable[Feed],
+    method: str = "entropy",
+    progress: Progress = silent,
+    *,
+    together: bool = False,
 ) -> Ranges:
     """Observe every tensor that an INT8 file of `graph` quantises, on finite `feeds`.
 
     A feed of several samples is cut into single ones where the graph's batch dimension is open, so
-    the ranges do not depend on how the samples were batched, and the same feeds give the same bits.
+    the ranges do not depend on how the samples were batched, and the same feeds give the same bits; not so
+    where a sample's answer depends on the others of its batch: those stay `together`.
     Raises CalibrationError (nothing to quantise, no feeds, NaN or infinity in a tensor), FeedError,
     GraphError, UsageError (unknown method), UnavailableError (ONNX Runtime is not installed).
     """
@@ -40,7 +46,8 @@ def calibrate(
         session = _open(Path(folder) / "observed.onnx")
         observers = {name: OBSERVERS[method](name) for name in observed.tensors}
         count = 0
-        for sample in progress(_samples(feeds, observed.inputs), f"calibrating ({method})"):
+        samples = _whole(feeds, observed.inputs) if together else _samples(feeds, observed.inputs)
+        for sample in progress(samples, f"calibrating ({method})"):
             _observe(session, sample, observers)
             count += batch_size(sample)
     if count == 0:
@@ -87,11 +94,16 @@ def _open(path: Path) -> Any:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
+def _whole(feeds: Iterable[Feed], specs: Sequence[TensorSpec]) -> Iterator[Feed]:
+    for feed in feeds:
+        check_feed(feed, specs)
+        yield feed
+
+
 def _samples(feeds: Iterable[Feed], specs: Sequence[TensorSpec]) -> Iterator[Feed]:
     first_dimensions = {spec.shape[0] if spec.shape else None for spec in specs}
     may_cut = len(first_dimensions) == 1 and "batch" in str(first_dimensions.pop()).lower()
-    for feed in feeds:
-        check_feed(feed, specs)
+    for feed in _whole(feeds, specs):
         if not may_cut:
             yield feed
             continue

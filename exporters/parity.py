@@ -86,7 +86,7 @@ class OpenGraph:
 
 
 def check_parity(source: Source, graph: Path, feeds: Iterable[Feed], progress: Progress = silent) -> Parity:
-    """Run source and graph on `feeds`, and on a batch of two: of seeded samples, or like the first feed.
+    """Run source and graph on `feeds`, and on a batch of two: of seeded samples, or of the first feeds.
 
     Raises CheckFailed, naming output, error and tolerance, where they differ by more than rounding.
 
@@ -115,21 +115,30 @@ def check_parity(source: Source, graph: Path, feeds: Iterable[Feed], progress: P
 def _with_a_batch(inputs: Sequence[TensorSpec], feeds: Iterable[Feed]) -> Iterator[Feed]:
     """A feed of more than one sample, to see that the open dimension is open, and then `feeds`.
 
-    It is made of the first feed where that has one sample: numbers of another size say little of a network,
-    such as N(0, 1) of a detector that wants pixels, whose scores then are all the same.
+    It is made of the first two feeds where they have one sample: numbers of another size say little of a
+    network, such as N(0, 1) of a detector that wants pixels, whose scores then are all the same. Of one feed
+    alone the second sample is the first with noise.
     """
     rest = iter(feeds)
-    first = next(rest, None)
-    single = first is not None and all(
-        spec.shape and isinstance(spec.shape[0], str) and len(first[spec.name]) == 1 for spec in inputs
-    )
-    if first is None or not single:
+    given = tuple(islice(rest, RANDOM_BATCH))
+    single = [feed for feed in given if _is_single(feed, inputs)]
+    if not single or single[0] is not given[0]:
         yield synthetic_feed(inputs, RANDOM_BATCH, 0)
+    elif len(single) == RANDOM_BATCH and _alike(*single):
+        yield {name: np.concatenate([feed[name] for feed in single]) for name in single[0]}
     else:
-        yield {name: _with_noise(array) for name, array in first.items()}
-    if first is not None:
-        yield first
+        yield {name: _with_noise(array) for name, array in given[0].items()}
+    yield from given
     yield from rest
+
+
+def _is_single(feed: Feed, inputs: Sequence[TensorSpec]) -> bool:
+    """One sample, of a graph that takes any number of them."""
+    return all(spec.shape and isinstance(spec.shape[0], str) and len(feed[spec.name]) == 1 for spec in inputs)
+
+
+def _alike(one: Feed, other: Feed) -> bool:
+    return all(array.shape == other[name].shape for name, array in one.items())
 
 
 def _with_noise(array: Array) -> Array:

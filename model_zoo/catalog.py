@@ -37,6 +37,18 @@ def _densenet121() -> ModelSpec:
     return densenet121.SPEC
 
 
+def _dien() -> ModelSpec:
+    from model_zoo import dien
+
+    return dien.SPEC
+
+
+def _din() -> ModelSpec:
+    from model_zoo import din
+
+    return din.SPEC
+
+
 def _dssd() -> ModelSpec:
     from model_zoo import dssd
 
@@ -121,6 +133,8 @@ MODELS: dict[str, Callable[[], ModelSpec]] = {
     "cpn": _cpn,
     "crnn": _crnn,
     "densenet121": _densenet121,
+    "dien": _dien,
+    "din": _din,
     "dssd": _dssd,
     "faster-rcnn": _faster_rcnn,
     "gcn": _gcn,

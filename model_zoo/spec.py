@@ -148,6 +148,7 @@ class Variant:
     calibration_method: how INT8 ranges are found unless the user says otherwise; measured to suit it.
     trained: whose weights it has where a user gives none; "" where those are seeded.
     sizes:   of open dimensions besides the batch, by name: what they are in its feeds and its counts.
+    batch_dependent: whether a sample's answer depends on the others of its batch, by their statistics.
     check:   raises FeedError for a feed that the reference would not take: an id beyond its table, a mask
              that disagrees with a length. Samples of a user's own go through it.
     training: how `bench train` makes weights for it; None where there is no data for that.
@@ -163,6 +164,7 @@ class Variant:
     calibration_method: str = "entropy"
     trained: str = ""
     sizes: Mapping[str, int] = field(default_factory=dict)
+    batch_dependent: bool = False
     check: Callable[[Feed], None] | None = None
     training: Training | None = None
     tell: Callable[[Path | None, Ask], Iterator[Told]] | None = None

@@ -56,8 +56,8 @@ def test_scores_that_are_none_are_refused(tmp_path: Path) -> None:
 
 
 PERSON = (
-    "39, State-gov, 77516, Bachelors, 13, Never-married, Adm-clerical, Not-in-family, White, Male, 2174, 0, 40,"
-    " United-States, <=50K"
+    "39, State-gov, 77516, Bachelors, 13, Never-married, Adm-clerical, Not-in-family, White, Male, 2174, 0,"
+    " 40, United-States, <=50K"
 )
 OTHER = "50, Private, 83311, HS-grad, 9, Divorced, ?, Husband, Black, Female, 0, 0, 13, Cuba, >50K."
 
