@@ -85,6 +85,12 @@ def _ncf() -> ModelSpec:
     return ncf.SPEC
 
 
+def _nmt() -> ModelSpec:
+    from model_zoo import nmt
+
+    return nmt.SPEC
+
+
 def _resnet50() -> ModelSpec:
     from model_zoo import resnet50
 
@@ -141,6 +147,7 @@ MODELS: dict[str, Callable[[], ModelSpec]] = {
     "googlenet": _googlenet,
     "mask-rcnn": _mask_rcnn,
     "ncf": _ncf,
+    "nmt": _nmt,
     "resnet101": _resnet101,
     "resnet50": _resnet50,
     "seglink": _seglink,

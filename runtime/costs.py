@@ -20,12 +20,21 @@ def node_macs(model: ir.Model, dims: Mapping[str, int]) -> dict[str, int]:
     """Multiply-accumulates per node name, for nodes of the main graph that have any.
 
     dims: values of the open dimensions by name (runtime.sizing). A node whose shapes ONNX cannot infer even
-    so is left out. A Scan or a Loop counts what its body does, as often as it runs.
+    so is left out. A Scan or a Loop counts what its body does, as often as it runs: a loop that the data end,
+    as often as the size says that outputs alone have, if it is one.
+    """
+    return sized_macs(with_sizes(model, dims).graph, decided_size(model, dims))
+
+
+def sized_macs(graph: ir.Graph, decided: int | None) -> dict[str, int]:
+    """node_macs of a graph that runtime.sizing gave its sizes.
+
+    decided: how often a loop runs that the data end, if that is known.
     """
     counts: dict[str, int] = {}
-    for node in with_sizes(model, dims).graph:
+    for node in graph:
         try:
-            macs = _macs(node)
+            macs = _macs(node, decided)
         except UnknownSizeError:
             continue
         if macs or node.op_type in MULTIPLYING:
@@ -33,21 +42,33 @@ def node_macs(model: ir.Model, dims: Mapping[str, int]) -> dict[str, int]:
     return counts
 
 
+def decided_size(model: ir.Model, dims: Mapping[str, int]) -> int | None:
+    """The value of the only one of `dims` that is no input's."""
+    fed = {
+        size.value
+        for value in model.graph.inputs
+        for size in value.shape or ()
+        if isinstance(size, ir.SymbolicDim)
+    }
+    decided = [size for name, size in dims.items() if name not in fed]
+    return decided[0] if len(decided) == 1 else None
+
+
 def total_macs(model: ir.Model, dims: Mapping[str, int]) -> int:
     """The sum over node_macs."""
     return sum(node_macs(model, dims).values())
 
 
-def _macs(node: ir.Node) -> int:
+def _macs(node: ir.Node, decided: int | None) -> int:
     """Raises UnknownSizeError."""
     if node.op_type in _REPEATS:
-        each = sum(map(_macs, node.attributes["body"].as_graph()))
-        return each * _REPEATS[node.op_type](node) if each else 0
+        each = sum(_macs(inner, decided) for inner in node.attributes["body"].as_graph())
+        return each * _REPEATS[node.op_type](node, decided) if each else 0
     formula = _FORMULAS.get(node.op_type)
     return 0 if formula is None else formula(node, size_of)
 
 
-def _scan_steps(node: ir.Node) -> int:
+def _scan_steps(node: ir.Node, decided: int | None) -> int:
     """The length of any sequence that it reads, along the axis that it reads it."""
     count = node.attributes.get_int("num_scan_inputs", 0)
     axes = node.attributes.get_ints("scan_input_axes", None) or [0] * count
@@ -58,8 +79,8 @@ def _scan_steps(node: ir.Node) -> int:
     raise UnknownSizeError
 
 
-def _loop_steps(node: ir.Node) -> int:
-    """The most it may run, where that is a constant; else the length of a result that grows with each one."""
+def _loop_steps(node: ir.Node, decided: int | None) -> int:
+    """The most it may run, where that is a constant; the length of what it collects; else `decided`."""
     most = node.inputs[0]
     if most is not None and most.const_value is not None:
         return int(most.const_value.numpy().item())
@@ -67,7 +88,9 @@ def _loop_steps(node: ir.Node) -> int:
         steps = None if value.shape is None else value.shape[0]
         if isinstance(steps, int):
             return steps
-    raise UnknownSizeError
+    if decided is None:
+        raise UnknownSizeError
+    return decided
 
 
 def _convolution(node: ir.Node, shape: ShapeOf) -> int:
@@ -128,5 +151,5 @@ _FORMULAS: Mapping[str, Callable[[ir.Node, ShapeOf], int]] = {
 MULTIPLYING = frozenset(_FORMULAS)
 """The operators that multiply and accumulate, of themselves."""
 
-_REPEATS: Mapping[str, Callable[[ir.Node], int]] = {"Loop": _loop_steps, "Scan": _scan_steps}
+_REPEATS: Mapping[str, Callable[[ir.Node, int | None], int]] = {"Loop": _loop_steps, "Scan": _scan_steps}
 """Operator type to how often it runs its body."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from runtime.lowering import LOWERING, lower, serialised
 from runtime.origins import Kernel, trace_back
 from runtime.session import CheckedSession
 from runtime.stepping import Carried, OpenVINOStepper, Stepper
-from runtime.tensors import Array, Feed, open_dimensions
+from runtime.tensors import Array, Feed
 
 EVIDENCE = "openvino's execution graph"
 
@@ -160,10 +160,13 @@ class OpenVINOSession(CheckedSession):
                 ) from error
         return self._compiled[shapes]
 
-    def _attest(self, feed: Feed) -> Executed:
-        macs = node_macs(self._model, open_dimensions(self.inputs, feed))
-        execution_graph = self._compiled_for(feed).get_runtime_model()
-        kernels = _multiplying_kernels(execution_graph, macs.keys())
+    def _attest(self, feed: Feed, sizes: Mapping[str, int]) -> Executed:
+        macs = node_macs(self._model, sizes)
+        compiled = self._compiled_for(feed)
+        execution_graph = compiled.get_runtime_model()
+        # NOTE: a loop's own precision is that of its first input, often a counter; its body has the model's
+        inside = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        kernels = _multiplying_kernels(execution_graph, macs.keys(), inside)
         ran = trace_back(kernels, self._model.graph, macs)
         return attest(
             macs, _recurrent(execution_graph, self._model.graph, macs.keys()) | ran, self._circumstances
@@ -209,12 +212,16 @@ class _HostQuery(_DeviceQuery):
         return dict(zip(self._names, self._results, strict=True))
 
 
-def _multiplying_kernels(execution_graph: Any, products: Set[str]) -> Iterator[Kernel]:
-    """Kernels of one product each, then those of whole attention blocks, by each name they bear."""
+def _multiplying_kernels(execution_graph: Any, products: Set[str], inside: str) -> Iterator[Kernel]:
+    """Kernels of one product each, then those of whole attention blocks, by each name they bear.
+
+    inside: the precision of what loops repeat.
+    """
     blocks = []
     for operation in execution_graph.get_ordered_ops():
         facts = operation.get_rt_info()
-        precision = _text(facts, "runtimePrecision")
+        repeats = _text(facts, "layerType") in _REPEATED
+        precision = inside if repeats else _text(facts, "runtimePrecision")
         ran = Ran(_TYPES.get(precision, precision))
         originals = _text(facts, "originalLayersNames").split(",")
         if _text(facts, "layerType") in _MULTIPLYING:

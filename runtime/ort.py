@@ -31,7 +31,7 @@ from runtime.lowering_tables import LOOKED_UP_FIRST, look_up_first
 from runtime.origins import trace_back
 from runtime.session import CheckedSession
 from runtime.stepping import Carried, OrtStepper, Stepper
-from runtime.tensors import Array, Feed, open_dimensions
+from runtime.tensors import Array, Feed
 
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
@@ -151,11 +151,11 @@ class OnnxRuntimeSession(CheckedSession):
         with _told_as_feed_error():
             query.run()
 
-    def _attest(self, feed: Feed) -> Executed:
+    def _attest(self, feed: Feed, sizes: Mapping[str, int]) -> Executed:
         profile = Path(self._session.end_profiling())
         kernels = ort_profile.read_kernels(profile)
         shutil.rmtree(profile.parent, ignore_errors=True)
-        macs = node_macs(self._model, open_dimensions(self.inputs, feed))
+        macs = node_macs(self._model, sizes)
         fallback = tuple(kernel.name for kernel in kernels if kernel.provider != self._provider)
         multiplying = ort_profile.multiplying_kernels(kernels, self._provider)
         ran = trace_back(multiplying, self._model.graph, macs)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
 from runtime.backend import Boundary, Executed, Query
 from runtime.errors import UsageError
-from runtime.tensors import Array, Feed, TensorSpec, check_feed
+from runtime.tensors import Array, Feed, TensorSpec, check_feed, open_dimensions
+
+
+def _is_open(size: int | str) -> bool:
+    return isinstance(size, str)
 
 
 class CheckedSession(ABC):
@@ -43,7 +48,14 @@ class CheckedSession(ABC):
         """The run that makes buffers exist, and after which a runtime can tell what it did."""
         self._run_unproven(query)
         if self._executed is None:
-            self._executed = self._attest(feed)
+            self._executed = self._attest(feed, self._sizes(query, feed))
+
+    def _sizes(self, query: Query, feed: Feed) -> dict[str, int]:
+        """What the query gives to the open dimensions of inputs, and to those that only outputs have."""
+        given = open_dimensions(self.inputs, feed)
+        fed = {size for spec in self.inputs for size in spec.shape}
+        decided = [spec for spec in self.outputs if set(filter(_is_open, spec.shape)) - fed]
+        return {**open_dimensions(decided, query.outputs() if decided else {}), **given}
 
     def _run_unproven(self, query: Query) -> None:
         """Run a query that may fail on its feed; override to say so as a FeedError."""
@@ -53,8 +65,8 @@ class CheckedSession(ABC):
     def _place(self, feed: Feed, boundary: Boundary) -> Query: ...
 
     @abstractmethod
-    def _attest(self, feed: Feed) -> Executed:
-        """What the query just run executed; `feed` tells its sizes."""
+    def _attest(self, feed: Feed, sizes: Mapping[str, int]) -> Executed:
+        """What the query just run on `feed` executed; `sizes` of its open dimensions, by name."""
 
     @abstractmethod
     def close(self) -> None: ...

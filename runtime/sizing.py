@@ -9,6 +9,9 @@ from onnx_ir.passes import common
 
 Dims = tuple[int, ...]
 
+_LOOPS_OWN = 2
+"""The first inputs of a Loop, and of its body: how often at most or by now, and whether to go on."""
+
 
 class UnknownSizeError(Exception):
     """Shape inference could not tell the shape of a tensor."""
@@ -18,12 +21,12 @@ def with_sizes(model: ir.Model, dims: Mapping[str, int]) -> ir.Model:
     """A copy of `model` whose values have the shapes that ONNX infers for inputs of these sizes.
 
     dims: values of the open dimensions by name; one that is not given counts as 1. What a suppression
-    of boxes keeps counts as the most that it may. Tensors are shared.
+    of boxes keeps counts as the most that it may; what a loop carries keeps its size. Tensors are shared.
     """
     sized = model.clone()
     _fix_dims(sized.graph, dims)
     common.ShapeInferencePass()(sized)
-    while sum(_bound(node) for node in sized.graph if node.op_type == "NonMaxSuppression"):
+    while sum(_tell_more(node) for node in tuple(sized.graph)):
         common.ShapeInferencePass()(sized)
     return sized
 
@@ -44,6 +47,27 @@ def _fix_dims(graph: ir.Graph, dims: Mapping[str, int]) -> None:
     for node in graph:
         for output in node.outputs:
             output.shape = None
+
+
+def _tell_more(node: ir.Node) -> bool:
+    """Write what inference does not find out about a node; whether that was anything new."""
+    if node.op_type == "NonMaxSuppression":
+        return _bound(node)
+    return node.op_type == "Loop" and _enter(node)
+
+
+def _enter(loop: ir.Node) -> bool:
+    """Give what a loop's body carries the shape it comes in with; whether it had none before."""
+    inner = loop.attributes["body"].as_graph().inputs[_LOOPS_OWN:]
+    told = False
+    for outer, value in zip(loop.inputs[_LOOPS_OWN:], inner, strict=True):
+        if outer is not None and _is_known(outer) and not _is_known(value):
+            value.shape, told = outer.shape, True
+    return told
+
+
+def _is_known(value: ir.Value) -> bool:
+    return value.shape is not None and all(isinstance(size, int) for size in value.shape)
 
 
 def _bound(node: ir.Node) -> bool:

@@ -7,6 +7,7 @@ NOTE: the path behind `open` has not run on a GPU yet. It is written after the A
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +91,10 @@ class TensorRTSession(CheckedSession):
             self._engines[key] = engine
         return self._engines[key]
 
-    def _attest(self, feed: Feed) -> Executed:
+    def _attest(self, feed: Feed, sizes: Mapping[str, int]) -> Executed:
         inspector = self._engine_for(feed).create_engine_inspector()
         told = inspector.get_engine_information(self._trt.LayerInformationFormat.JSON)
-        macs = node_macs(self._model, open_dimensions(self.inputs, feed))
+        macs = node_macs(self._model, sizes)
         ran = trt_layers.where_nodes_ran(told, macs)
         return attest(macs, ran, Circumstances(trt_layers.EVIDENCE))
 

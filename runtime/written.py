@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
-from runtime.costs import MULTIPLYING, node_macs
+from runtime.costs import MULTIPLYING, decided_size, sized_macs
 from runtime.sizing import with_sizes
 
 _INTEGER = frozenset({"ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul"})
@@ -23,7 +23,7 @@ def written_types(model: ir.Model, dims: Mapping[str, int]) -> dict[str, float]:
     dims: see runtime.costs.node_macs.
     """
     sized = with_sizes(model, dims)
-    macs = node_macs(sized, dims)
+    macs = sized_macs(sized.graph, decided_size(model, dims))
     total = sum(macs.values())
     shares: Counter[str] = Counter()
     for node in sized.graph:

@@ -9,11 +9,13 @@ import onnx_ir as ir
 from exporters.passes.auto_pad import make_pads_explicit
 from exporters.passes.batch_norm import fold_batch_norm
 from exporters.passes.bidirectional import fuse_bidirectional
+from exporters.passes.comparisons import compare_whole_numbers
 from exporters.passes.constants import fold_constants
 from exporters.passes.dead import remove_dead
 from exporters.passes.duplicates import merge_duplicates
 from exporters.passes.gelu import fuse_gelu
 from exporters.passes.layer_norm import fuse_layer_norm
+from exporters.passes.loop_invariants import capture_loop_invariants
 from exporters.passes.names import fix_names
 from exporters.passes.no_ops import remove_no_ops
 from exporters.passes.one_hot import make_depth_a_scalar
@@ -27,6 +29,8 @@ from exporters.source import ZOO_OPSET
 from runtime.opset import at_opset, readable_opset
 
 PASSES: tuple[Callable[[ir.Model], None], ...] = (
+    # weights that a loop carries are weights only to what comes after
+    capture_loop_invariants,
     # what is constant, so that the rest finds weights as initializers, and shapes known
     fold_constants,
     remove_no_ops,
@@ -41,6 +45,7 @@ PASSES: tuple[Callable[[ir.Model], None], ...] = (
     fuse_gelu,
     fuse_bidirectional,
     make_depth_a_scalar,
+    compare_whole_numbers,
     # after the last pass that leaves nodes and initializers behind
     merge_duplicates,
     remove_dead,

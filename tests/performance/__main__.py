@@ -9,11 +9,13 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.performance import (
+    attention_gru,
     caffe_export,
     caffe_memory,
     calibration_memory,
     harness_cost,
     tensorflow_export,
+    translation,
 )
 from tests.performance.trials import Row
 
@@ -23,6 +25,8 @@ BENCHMARKS: Mapping[str, Callable[[], list[Row]]] = {
     "caffe-memory": caffe_memory.run,
     "caffe-export": caffe_export.run,
     "calibration-memory": calibration_memory.run,
+    "attention-gru": attention_gru.run,
+    "translation": translation.run,
 }
 
 

@@ -234,3 +234,29 @@ def test_a_scan_and_a_recurrent_layer_beside_it_are_attested_each_for_itself(tmp
 
 
 _SCANNED = {"x": (7, 3, 4), "first": (3, 4)}
+
+
+@pytest.mark.parametrize("hint", ["f32", "bf16"])
+def test_what_a_loop_repeats_is_attested_in_the_models_precision(hint: str, tmp_path: Path) -> None:
+    """Its kernel names the precision of the loop's first input; how far off the result is tells the truth."""
+    weight = (np.random.default_rng(0).standard_normal((64, 64)) / 8).astype(np.float32)
+    text = """<ir_version: 10, opset_import: ["": 22]> g (float[batch,64] x) => (float[batch,64] y)
+        <int64 most = {5}, bool go = {1}, int64 first = {0}> {
+        [repeated] last, y = Loop(most, go, first, x) <body = step
+            (int64 count, bool goes_on, int64 number, float[batch,64] state) =>
+            (bool again, int64 next, float[batch,64] result) {
+                again = Identity(goes_on) next = Add(number, count)
+                product = MatMul(state, w) result = Tanh(product) }> }"""
+    proto = onnx.parser.parse_model(text)
+    proto.graph.initializer.append(ir.to_proto(ir.tensor(weight, name="w")))
+    onnx.save(proto, tmp_path / "g.onnx")
+    x = np.random.default_rng(1).standard_normal((2, 64)).astype(np.float32)
+    exact = x
+    for _ in range(5):
+        exact = np.tanh(exact @ weight)
+    options = SessionOptions(provider_options={"INFERENCE_PRECISION_HINT": hint})
+    with OpenVINOBackend().open(tmp_path / "g.onnx", "cpu", options) as session:
+        error = np.abs(session.run({"x": x})["y"] - exact).max()
+        told = session.executed().macs_by_type
+    assert told == ({"bfloat16": 1.0} if error > 1e-4 else {"float32": 1.0})
+    assert hint == "bf16" or error < 1e-5
