@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -35,15 +35,22 @@ def show(  # noqa: PLR0913 - one parameter a flag
     from bench.tell import Answers, TellPlan, answers_in_words
     from runtime.files import home
 
+    network: dict[str, Any] = {
+        "model": model,
+        "variant": variant,
+        "framework": framework,
+        "weights": weights,
+        "backend": backend,
+        "precision": precision,
+        "device": device,
+    }
     said: Shown | Answers
     if image is None and out is None:
-        tell = TellPlan(model, samples, data, variant, framework, weights, backend, precision, device)
-        said = answers_in_words(tell, home(), Display())
+        said = answers_in_words(TellPlan(samples=samples, data=data, **network), home(), Display())
     elif image is None or out is None or data is not None:
         raise UsageError(
             "a photograph is shown with both --image and --out and without --data, words with neither of them"
         )
     else:
-        plan = ShowPlan(model, image, out, variant, framework, weights, backend, precision, device)
-        said = show_photograph(plan, home(), Display())
+        said = show_photograph(ShowPlan(image=image, out=out, **network), home(), Display())
     print_lines([said.as_json()] if json else said.lines())

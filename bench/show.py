@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from bench.artefacts import Artefacts
 from bench.attestation import attest
+from bench.chosen import ChosenNetwork
 from bench.findings import Finding
 from bench.opening import check_fits, usable_backend
 from bench.pictures import picture_of
-from bench.plan import BenchPlan, CalibrationPlan
+from bench.plan import CalibrationPlan
 from bench.progress import Display
 from bench.reading import Reader, View, reader_of
 from bench.store import StoredGraph
@@ -44,27 +45,16 @@ class ImageTaking(Protocol):
         """A batch of the one image, and where it lies in the network's input."""
 
 
-@dataclass(frozen=True)
-class ShowPlan:
-    """One `bench show` command; raises UsageError for files that cannot be meant.
+@dataclass(frozen=True, kw_only=True)
+class ShowPlan(ChosenNetwork):
+    """One `bench show` command with a photograph; raises UsageError for files that cannot be meant.
 
-    model:     a name of the zoo, or a folder written by `bench export`.
-    image:     the photograph.
-    out:       the picture to write; its suffix is its format.
-    framework: None means the model's first.
-    weights:   None means seeded ones.
-    precision: None means FP32.
+    image: the photograph.
+    out:   the picture to write; its suffix is its format.
     """
 
-    model: str
     image: Path
     out: Path
-    variant: str = ""
-    framework: str | None = None
-    weights: Path | None = None
-    backend: str = "ort"
-    precision: Precision | None = None
-    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if not self.image.is_file():
@@ -78,12 +68,6 @@ class ShowPlan:
         if self.out.is_dir() or (self.out.exists() and self.out.samefile(self.image)):
             what = "is a folder" if self.out.is_dir() else "is the photograph itself"
             raise UsageError(f"--out {self.out} {what}; give another name")
-
-    def as_bench_plan(self) -> BenchPlan:
-        """The plan that finds the same graph as `bench BACKEND` does."""
-        return BenchPlan(
-            backend=self.backend, models=(self.model,), variant=self.variant, weights=self.weights
-        )
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from bench.artefacts import Artefacts
 from bench.attestation import attest
+from bench.chosen import ChosenNetwork
 from bench.opening import check_fits, usable_backend
-from bench.plan import BenchPlan, CalibrationPlan
+from bench.plan import CalibrationPlan
 from bench.progress import Display
 from bench.subject import find_subject, weights_named
-from calibration.precision import Precision
 from model_zoo import catalog
 from model_zoo.spec import Told
 from runtime.backend import SessionOptions
@@ -22,29 +22,16 @@ from runtime.errors import UsageError
 from runtime.tensors import Array, Feed
 
 
-@dataclass(frozen=True)
-class TellPlan:
-    """One `bench show` command without a photograph; see ShowPlan.
+@dataclass(frozen=True, kw_only=True)
+class TellPlan(ChosenNetwork):
+    """One `bench show` command without a photograph.
 
-    data:    a file or folder of the user's samples; None means the zoo's.
     samples: how many are told.
+    data:    a file or folder of the user's samples; None means the zoo's.
     """
 
-    model: str
     samples: int
     data: Path | None = None
-    variant: str = ""
-    framework: str | None = None
-    weights: Path | None = None
-    backend: str = "ort"
-    precision: Precision | None = None
-    device: str = "cpu"
-
-    def as_bench_plan(self) -> BenchPlan:
-        """The plan that finds the same graph as `bench BACKEND` does."""
-        return BenchPlan(
-            backend=self.backend, models=(self.model,), variant=self.variant, weights=self.weights
-        )
 
 
 @dataclass(frozen=True)

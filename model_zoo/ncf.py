@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model_zoo.click import CLICK
 from model_zoo.feed_checks import check_numbers
+from model_zoo.probability import CLICK
 from model_zoo.spec import Ask, Counts, FeedSource, Lesson, ModelSpec, PaperRow, Told, Training, Variant
 from runtime.errors import unknown_name
 from runtime.progress import Progress

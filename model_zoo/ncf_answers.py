@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from model_zoo import tables
-from model_zoo.click import CLICK
 from model_zoo.interactions import CANDIDATES, LeaveLastOut, movielens, read_interactions
+from model_zoo.probability import CLICK
 from model_zoo.ranking import CUT
 from model_zoo.spec import Ask, Split, Told
 

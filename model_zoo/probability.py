@@ -19,19 +19,21 @@ from runtime.tensors import Array
 
 @dataclass(frozen=True)
 class Probability(Answering):
-    """Whether the event is the more likely outcome: its probability lies above 0.5.
+    """Whether the event is the more likely outcome: its probability lies above 0.5, or its logit above 0.
 
     output: the output to read, where there are several; "" where there is one.
     column: of the output's values, [samples, values], the one that is the probability.
+    even:   the value at which both outcomes are as likely.
     """
 
     output: str = ""
     column: int = 0
     name: str = "probability"
     agreement: str = "same side of 0.5"
+    even: float = 0.5
 
     def answers(self, outputs: Mapping[str, Array]) -> NDArray[np.int64]:
-        """[samples, 1]: 1 where the probability is above 0.5, else 0.
+        """[samples, 1]: 1 where the event is the more likely outcome, else 0.
 
         Raises GraphError for other outputs, CheckFailed for NaN or infinity in them.
         """
@@ -40,7 +42,7 @@ class Probability(Answering):
             raise GraphError(
                 f"{self.name} reads value {self.column} of each sample, the graph gives {values.shape[1]}"
             )
-        return (values[:, self.column, np.newaxis] > 0.5).astype(np.int64)
+        return (values[:, self.column, np.newaxis] > self.even).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,16 @@ class Preference(Answering):
 
 
 PROBABILITY = Probability()
+
+CLICK = Probability(name="click", agreement="click agreement", even=0.0)
+"""Whether a user will more likely take an item than leave it, by its logit.
+
+A recommender is judged by the ten best of a user's hundred candidates (`ranking`), which takes all of them
+in one batch; a batch of 1 has nothing to rank, and one of 256 cuts a user's candidates in two. This answer is
+of one row, so it is the same at every batch size, and stricter than the ten best in one respect: a precision
+that moves all logits alike keeps their order, and yet changes answers.
+"""
+
 PREFERENCE = Preference()
 
 

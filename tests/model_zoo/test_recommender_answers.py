@@ -49,7 +49,7 @@ def test_movies_are_told_by_their_titles() -> None:
 def test_scores_that_are_none_are_refused(tmp_path: Path) -> None:
     rows = [f"{1 + item // 2} {item} 5 {item}" for item in range(400)]
     (tmp_path / "r.dat").write_text("\n".join(rows), encoding="utf-8")
-    with pytest.raises(CheckFailed, match="it recommends nothing"):
+    with pytest.raises(CheckFailed, match="it decides nothing"):
         next(ncf_answers.tell(tmp_path / "r.dat", lambda feed: {"logit": np.full(100, np.nan, np.float32)}))
     with pytest.raises(GraphError, match="one output"):
         next(ncf_answers.tell(tmp_path / "r.dat", lambda feed: {}))
