@@ -22,6 +22,9 @@ OPEN_DIMENSION = "batch"
 """What a leading dimension is called where TensorFlow leaves it open without a name."""
 
 
+_ALIGNMENT = 64
+"""Bytes, a multiple of which TensorFlow's own tensors begin at."""
+
 _TENSORFLOW_NAMES = {"str": "string"}
 """What TensorFlow calls a type that NumPy has another name for."""
 
@@ -43,6 +46,17 @@ def import_tensorflow() -> ModuleType:
             " pip install '.[export]' in the clone"
         ) from error
     return tensorflow  # type: ignore[no-any-return]
+
+
+def shared_variable(name: str, array: Array) -> Any:
+    """A variable over the memory of a float array, where that lies as TensorFlow wants it; else over a copy.
+
+    tf.Variable(array) holds the array three times for a while, which is much of a table of gigabytes.
+    """
+    tensorflow = import_tensorflow()
+    if array.ctypes.data % _ALIGNMENT or not array.flags.c_contiguous or not array.flags.writeable:
+        return tensorflow.Variable(array, name=name)
+    return tensorflow.Variable(tensorflow.experimental.dlpack.from_dlpack(array.__dlpack__()), name=name)
 
 
 @dataclass(frozen=True)

@@ -42,9 +42,6 @@ if TYPE_CHECKING:
 ATTENTION = ("f1_att", "f2_att", "f3_att")
 TAIL = ("f1", "f2", "f3")
 
-ALIGNMENT = 64
-"""Bytes; TensorFlow copies an array that does not begin at a multiple."""
-
 STEPS = 100
 """What histories are padded to. The paper's FLOPs are those of 88 steps, the longest history in its batch."""
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_zoo.behaviour_layers import ATTENTION_UNITS, Shape
-from model_zoo.din import ALIGNMENT, ATTENTION, TAIL, Din
+from model_zoo.din import ATTENTION, TAIL, Din
 from model_zoo.seeded import seeded_normal
 from model_zoo.weights import read_weights, take
 from runtime.tensors import Array
@@ -32,7 +32,6 @@ _SIGMOID = 0.28  # of the sigmoid of N(0, 1.5)
 _ATTENTION_LOGIT = 1.2
 _LOGIT = 2.0
 
-_BLOCK = 1 << 17  # rows of a table
 
 # Mean squares of query, key, difference and product, relative to an item's feature.
 _COMPARED = 1 + 1 + 2 + _EMBEDDING**2
@@ -77,24 +76,7 @@ def _tensor(name: str, shape: Shape, kernels: Mapping[str, Callable[[str, Shape]
         return np.full(shape, _STATISTICS[part], np.float32)
     if part == "kernel":
         return kernels[layer](name, shape)
-    return _table(name, shape) if part.endswith("emb_w") else _plain(_BIAS)(name, shape)
-
-
-def _table(name: str, shape: Shape) -> Tensor:
-    """Made a block at a time, where TensorFlow can use it as it lies: 2.6 GB that are there only once."""
-    table = _aligned(shape)
-    for start in range(0, shape[0], _BLOCK):
-        block = table[start : start + _BLOCK]
-        block[:] = _plain(_EMBEDDING)(f"{name}/{start}", block.shape)
-    return table
-
-
-def _aligned(shape: Shape) -> Tensor:
-    """An array that begins at a multiple of ALIGNMENT bytes, which NumPy's own do not."""
-    size = math.prod(shape) * np.dtype(np.float32).itemsize
-    memory = np.empty(size + ALIGNMENT, np.uint8)
-    start = -memory.ctypes.data % ALIGNMENT
-    return memory[start : start + size].view(np.float32).reshape(shape)
+    return _plain(_EMBEDDING if part.endswith("emb_w") else _BIAS)(name, shape)
 
 
 def _plain(deviation: float) -> Callable[[str, Shape], Tensor]:

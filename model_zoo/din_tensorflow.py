@@ -18,7 +18,7 @@ from model_zoo.behaviour_layers import (
     dense_sigmoid,
     normalise,
 )
-from model_zoo.din import ALIGNMENT, ATTENTION, INPUTS, OUTPUTS, TAIL, Candidates, Din
+from model_zoo.din import ATTENTION, INPUTS, OUTPUTS, TAIL, Candidates, Din
 from runtime.tensors import Array, TensorSpec
 
 if TYPE_CHECKING:
@@ -30,10 +30,10 @@ def tensorflow_source(network: Din, categories: Ids, weights: Iterable[tuple[str
 
     The users' table is counted as parameters and left out of the graph.
     """
-    from exporters.tensorflow import TensorFlowSource, import_tensorflow
+    from exporters.tensorflow import TensorFlowSource, import_tensorflow, shared_variable
 
     tensorflow = import_tensorflow()
-    variables = {name: _variable(name, array) for name, array in weights}
+    variables = {name: shared_variable(name, array) for name, array in weights}
 
     def function(*inputs: Tensor) -> tuple[Tensor]:
         return (tensorflow.sigmoid(logits(network, categories, variables, inputs)),)
@@ -44,15 +44,6 @@ def tensorflow_source(network: Din, categories: Ids, weights: Iterable[tuple[str
         (OUTPUTS[network.candidates],),
         tuple(variables.values()),
     )
-
-
-def _variable(name: str, array: Array) -> Tensor:
-    """Shares the array's memory where it can: tf.Variable(array) alone holds it three times for a while."""
-    import tensorflow as tf
-
-    if array.ctypes.data % ALIGNMENT:
-        return tf.Variable(array, name=name)
-    return tf.Variable(tf.experimental.dlpack.from_dlpack(array.__dlpack__()), name=name)
 
 
 def inputs_of(network: Din) -> tuple[TensorSpec, ...]:

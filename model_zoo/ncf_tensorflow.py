@@ -20,10 +20,9 @@ INPUTS = ("user", "item")
 
 def tensorflow_source(network: Ncf, weights: Iterable[tuple[str, Array]]) -> TensorFlowSource:
     """The network with these weights, one at a time: a table of gigabytes is then held once, not twice."""
-    from exporters.tensorflow import TensorFlowSource, import_tensorflow
+    from exporters.tensorflow import TensorFlowSource, shared_variable
 
-    tensorflow = import_tensorflow()
-    variables = {name: tensorflow.Variable(array, name=name) for name, array in weights}
+    variables = {name: shared_variable(name, array) for name, array in weights}
 
     def function(users: Tensor, items: Tensor) -> tuple[Tensor]:
         return (logits(network, users, items, variables),)

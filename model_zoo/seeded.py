@@ -14,6 +14,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+ALIGNMENT = 64
+"""Bytes: TensorFlow uses memory of others as it lies where it begins at a multiple of them."""
+
 _CHUNK = 1 << 16  # words held at a time: they and their halves stay in the second-level cache
 _PAIRS = np.uint64(0x0000FFFF0000FFFF)
 _SUM_BITS = np.uint64(0x3FFFF)
@@ -51,6 +54,13 @@ def seeded_uniform(
     return _filled(name, shape, seed, uniform)
 
 
+def _aligned(size: int) -> NDArray[np.float32]:
+    """An empty array that begins at a multiple of ALIGNMENT bytes, which NumPy's own need not."""
+    memory = np.empty(4 * size + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + 4 * size].view(np.float32)
+
+
 def _filled(
     name: str,
     shape: Sequence[int],
@@ -59,7 +69,7 @@ def _filled(
 ) -> NDArray[np.float32]:
     digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
     generator = np.random.Philox(key=int.from_bytes(digest[:16], "little"))
-    result = np.empty(math.prod(shape), np.float32)
+    result = _aligned(math.prod(shape))
     for start in range(0, result.size, _CHUNK):
         part = result[start : start + _CHUNK]
         part[:] = values_of(generator.random_raw(part.size))

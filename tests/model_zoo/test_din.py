@@ -122,15 +122,6 @@ def test_a_mirrored_layer_lets_the_mean_of_sigmoids_cancel_out() -> None:
         np.testing.assert_array_equal(first, -second)
 
 
-def test_a_table_is_seeded_a_block_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = dict(seeded_weights(SMALL))["item_emb_w"]
-    monkeypatch.setattr("model_zoo.din_seeded._BLOCK", 20)
-    blocks = dict(seeded_weights(SMALL))["item_emb_w"]
-    np.testing.assert_array_equal(blocks[:20], whole[:20])
-    assert len(np.unique(blocks)) > 190
-    assert blocks.ctypes.data % din.ALIGNMENT == 0
-
-
 def test_weights_come_back_out_of_a_file(tmp_path: Path) -> None:
     weights: dict[str, Any] = {f"model/{name}": array for name, array in seeded_weights(SMALL)}
     weights["model/f3/bias"] += 1
