@@ -15,8 +15,8 @@ WORKERS ?= 2
 bench: $(VENV)/.run ## make the environment and run the main job: ResNet50 at FP32, FP16 and INT8
 	$(BIN)/bench ort --model resnet50 --precision fp32 --precision fp16 --precision int8
 
-test: $(VENV)/.dev lint ## lint, types, and every test that is not heavy, with a third of the heavy ones, another each day
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --heavy-share 1/3
+test: $(VENV)/.dev lint ## lint, types, and every test that is not heavy, with a quarter of the heavy ones, another each day
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --heavy-share 1/4
 
 test-all: $(VENV)/.dev lint ## the same with every heavy test (full-size models; about ten minutes on 2 cores, 7 GB)
 	$(BIN)/python -m pytest --heavy-share all
