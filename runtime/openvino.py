@@ -168,9 +168,8 @@ class OpenVINOSession(CheckedSession):
         inside = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         kernels = _multiplying_kernels(execution_graph, macs.keys(), inside)
         ran = trace_back(kernels, self._model.graph, macs)
-        return attest(
-            macs, _recurrent(execution_graph, self._model.graph, macs.keys()) | ran, self._circumstances
-        )
+        recurrent = _recurrent(execution_graph, self._model.graph, macs.keys(), inside)
+        return attest(macs, recurrent | ran, self._circumstances)
 
 
 class _DeviceQuery:
@@ -220,9 +219,7 @@ def _multiplying_kernels(execution_graph: Any, products: Set[str], inside: str) 
     blocks = []
     for operation in execution_graph.get_ordered_ops():
         facts = operation.get_rt_info()
-        repeats = _text(facts, "layerType") in _REPEATED
-        precision = inside if repeats else _text(facts, "runtimePrecision")
-        ran = Ran(_TYPES.get(precision, precision))
+        ran = _type_of(facts, inside)
         originals = _text(facts, "originalLayersNames").split(",")
         if _text(facts, "layerType") in _MULTIPLYING:
             yield Kernel((operation.get_friendly_name(), *originals), ran)
@@ -231,7 +228,13 @@ def _multiplying_kernels(execution_graph: Any, products: Set[str], inside: str) 
     yield from blocks
 
 
-def _recurrent(execution_graph: Any, graph: ir.Graph, products: Set[str]) -> dict[str, Ran]:
+def _type_of(facts: Any, inside: str) -> Ran:
+    """What a kernel computes in; `inside`: the precision of what loops repeat."""
+    precision = inside if _text(facts, "layerType") in _REPEATED else _text(facts, "runtimePrecision")
+    return Ran(_TYPES.get(precision, precision))
+
+
+def _recurrent(execution_graph: Any, graph: ir.Graph, products: Set[str], inside: str) -> dict[str, Ran]:
     """Of recurrent nodes: what all recurrent kernels ran as, if that is one type.
 
     NOTE: OpenVINO runs the two directions of an LSTM as kernels of their own, which bear no name of ours, and
@@ -239,15 +242,14 @@ def _recurrent(execution_graph: Any, graph: ir.Graph, products: Set[str]) -> dic
     """
     facts = [operation.get_rt_info() for operation in execution_graph.get_ordered_ops()]
     found = {
-        _text(fact, "runtimePrecision")
+        _type_of(fact, inside)
         for fact in facts
         if _text(fact, "layerType") in _RECURRENT
         and products.isdisjoint(_text(fact, "originalLayersNames").split(","))
     }
     if len(found) != 1:
         return {}
-    (precision,) = found
-    ran = Ran(_TYPES.get(precision, precision))
+    (ran,) = found
     kinds = ("GRU", "LSTM", "RNN")
     return {str(node.name): ran for node in graph if node.op_type in kinds and node.name in products}
 

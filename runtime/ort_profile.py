@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from runtime import origins
 from runtime.attestation import UNSEEN, Ran
@@ -15,6 +16,9 @@ EVIDENCE = "onnxruntime's profile of the first query"
 _KERNEL = "_kernel_time"
 _TYPES = {"float": "float32", "double": "float64", "uint8": "int8"}
 """The profile's names that are not NumPy's; a uint8 kernel is INT8 arithmetic."""
+
+_REPEATING = frozenset({"Loop", "Scan"})
+"""Their own type is that of their first input, often a counter; what they multiply in, their body tells."""
 
 _MULTIPLYING = ("Conv", "MatMul", "Gemm", "LSTM", "GRU", "RNN", "Einsum", "Attention", "Loop", "Scan")
 """What the operators that do multiply-accumulates are called, fused or not (QLinearConv, QGemm, ...), and
@@ -47,16 +51,38 @@ def multiplying_kernels(kernels: Iterable[Kernel], provider: str) -> Iterator[or
             yield origins.Kernel((kernel.name,), Ran(kernel.type, kernel.provider == provider))
 
 
-def _kernels(events: list[dict[str, object]]) -> Iterator[Kernel]:
-    for event in events:
-        name, arguments = str(event.get("name", "")), event.get("args")
-        if event.get("cat") == "Node" and name.endswith(_KERNEL) and isinstance(arguments, dict):
-            yield Kernel(
-                name.removesuffix(_KERNEL),
-                str(arguments.get("op_name", "")),
-                str(arguments.get("provider", "")),
-                _type(arguments.get("input_type_shape", [])),
-            )
+def _kernels(events: list[dict[str, Any]]) -> Iterator[Kernel]:
+    found = [(event, _kernel(event)) for event in events if _is_kernel(event)]
+    for event, kernel in found:
+        if kernel.op_type in _REPEATING:
+            inside = {
+                other.type
+                for at, other in found
+                if other.multiplies and other.op_type not in _REPEATING and _contains(event, at)
+            }
+            kernel = replace(kernel, type=inside.pop() if len(inside) == 1 else UNSEEN)  # noqa: PLW2901
+        yield kernel
+
+
+def _is_kernel(event: Mapping[str, Any]) -> bool:
+    named = str(event.get("name", "")).endswith(_KERNEL)
+    return event.get("cat") == "Node" and named and isinstance(event.get("args"), dict)
+
+
+def _kernel(event: Mapping[str, Any]) -> Kernel:
+    arguments = event["args"]
+    return Kernel(
+        event["name"].removesuffix(_KERNEL),
+        str(arguments.get("op_name", "")),
+        str(arguments.get("provider", "")),
+        _type(arguments.get("input_type_shape", [])),
+    )
+
+
+def _contains(repeating: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
+    """Whether a kernel ran while one that repeats others did: in its body."""
+    begin, length = repeating.get("ts", 0), repeating.get("dur", 0)
+    return event is not repeating and begin <= event.get("ts", -1) <= begin + length
 
 
 def _type(inputs: list[dict[str, object]]) -> str:

@@ -62,6 +62,33 @@ def test_only_multiplying_kernels_count_and_know_their_device() -> None:
     ]
 
 
-def test_what_repeats_others_multiplies_too(tmp_path: Path) -> None:
-    kernels = _read(tmp_path, _event("gru", "Scan", "float"), _event("while", "Loop", "int64", "bool"))
-    assert [kernel.ran for kernel in multiplying_kernels(kernels, CPU)] == [Ran("float32"), Ran("int64")]
+def _at(event: dict[str, object], begin: int, length: int) -> dict[str, object]:
+    return {**event, "ts": begin, "dur": length}
+
+
+def test_what_repeats_others_multiplies_in_what_they_do(tmp_path: Path) -> None:
+    """A loop's own types are those of its counter and its condition, whatever its body computes in."""
+    kernels = _read(
+        tmp_path,
+        _at(_event("before", "MatMul", "float16"), 0, 5),
+        _at(_event("step", "MatMul", "float", "float"), 12, 3),
+        _at(_event("other", "Add", "int32"), 16, 3),
+        _at(_event("inner", "Loop", "int64", "bool"), 11, 8),
+        _at(_event("while", "Loop", "int64", "bool"), 10, 10),
+        _at(_event("after", "Gemm", "float16"), 21, 5),
+    )
+    ran = {kernel.names[0]: kernel.ran.type for kernel in multiplying_kernels(kernels, CPU)}
+    assert ran["while"] == ran["inner"] == "float32"
+    assert ran["before"] == ran["after"] == "float16"
+
+
+def test_what_repeats_kernels_of_several_types_or_none_is_not_known(tmp_path: Path) -> None:
+    kernels = _read(
+        tmp_path,
+        _at(_event("one", "MatMul", "float"), 1, 1),
+        _at(_event("two", "MatMul", "float16"), 3, 1),
+        _at(_event("mixed", "Scan", "float"), 0, 5),
+        _at(_event("empty", "Loop", "int64"), 7, 5),
+    )
+    ran = {kernel.names[0]: kernel.ran.type for kernel in multiplying_kernels(kernels, CPU)}
+    assert ran["mixed"] == ran["empty"] == "unknown"
