@@ -11,7 +11,11 @@ from pathlib import Path
 CLONE = Path(__file__).resolve().parent.parent
 QUICK = ("--duration", "0.1", "--evaluation-samples", "4", "--calibration-samples", "4")
 
-_PROGRAM = "from bench.cli import main; raise SystemExit(main())"
+_PROGRAM = (
+    # what is started in the background of a shell, as tests may be, has Ctrl-C ignored
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    " from bench.cli import main; raise SystemExit(main())"
+)
 
 
 def start(
