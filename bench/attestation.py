@@ -64,14 +64,14 @@ def _severe(executed: Executed, precision: Precision, device: str, promised: flo
 
 def _undecided(types: Mapping[str, float], precision: Precision, promised: float) -> bool:
     """Whether what the backend did not see could turn the verdict."""
-    decided = precision is Precision.INT8 and _integer_share(types) >= MIN_INTEGER_SHARE * promised
+    decided = precision is Precision.INT8 and _keeps(types, promised)
     return not decided and types.get(UNSEEN, 0.0) > MAX_UNSEEN
 
 
 def _wrong_type(
     types: Mapping[str, float], precision: Precision, unseen: float, promised: float
 ) -> Iterator[Warned]:
-    if precision is Precision.INT8 and _integer_share(types) < MIN_INTEGER_SHARE * promised:
+    if precision is Precision.INT8 and not _keeps(types, promised):
         yield Warned(Kind.EMULATED, f"INT8 is emulated: the multiply-accumulates ran as {_shares(types)}")
     if precision is Precision.FP32 and types.get("float32", 0.0) + unseen < ALL:
         yield Warned(Kind.OTHER_TYPE, f"an FP32 run executed as {_shares(types)}")
@@ -95,8 +95,7 @@ def _mild(executed: Executed, precision: Precision, promised: float) -> Iterator
             f"{precision.upper()} file, but {types[wider]:.0%} of the multiply-accumulates ran as {wider}",
         )
     in_float = 1 - _integer_share(types) - types.get(UNSEEN, 0.0)
-    kept = _integer_share(types) >= MIN_INTEGER_SHARE * promised
-    if precision is Precision.INT8 and in_float > NAMED_SHARE and kept:
+    if precision is Precision.INT8 and in_float > NAMED_SHARE and _keeps(types, promised):
         said = f", {promised:.1%} of them INT8 in the file," if promised < 1 - NAMED_SHARE else ""
         yield Warned(Kind.OTHER_TYPE, f"INT8 in part: the multiply-accumulates{said} ran as {_shares(types)}")
 
@@ -105,6 +104,12 @@ def _fallback(names: Sequence[str], elsewhere: float, device: str) -> str:
     few = f" ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})" if names else ""
     share = f"{elsewhere:.1%} of the multiply-accumulates"
     return f"{len(names)} nodes{few} and {share} ran elsewhere than on {device}"
+
+
+def _keeps(types: Mapping[str, float], promised: float) -> bool:
+    """Whether enough of what was promised ran as integers; without any it is no INT8 run, whatever was."""
+    share = _integer_share(types)
+    return share > 0 and share >= MIN_INTEGER_SHARE * promised
 
 
 def _integer_share(types: Mapping[str, float]) -> float:

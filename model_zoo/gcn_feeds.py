@@ -84,7 +84,7 @@ def drawn_citations(network: Gcn) -> Citations:
         values=np.ones(len(numbers), np.float32),
         cites=cites,
         subjects=papers % network.classes,
-        trained=papers[:140],
+        trained=papers[: citations.TRAINED_PER_CLASS * network.classes],
         tested=papers[-citations.TESTED :],
         names=tuple(map(str, range(network.classes))),
     )

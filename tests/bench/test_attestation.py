@@ -137,6 +137,12 @@ def test_a_run_that_keeps_less_than_half_of_the_promise_is_refused(share: float)
         attest(ran, Precision.INT8, "cpu", written={}, allow_emulation=False)
 
 
+def test_a_file_that_promises_nothing_is_no_int8_run() -> None:
+    ran = executed({"float32": 1.0})
+    with pytest.raises(CheckFailed, match="INT8 is emulated"):
+        attest(ran, Precision.INT8, "cpu", written={"float32": 1.0}, allow_emulation=False)
+
+
 def test_a_backend_that_computes_nothing_is_named() -> None:
     (warned,) = attest(executed({}, on_device=0.0), Precision.INT8, "cpu", written={}, allow_emulation=False)
     assert warned.kind is Kind.NOTHING_COMPUTED
