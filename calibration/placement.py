@@ -7,7 +7,7 @@ the two.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,8 +139,15 @@ class Plan:
         return tuple(dict.fromkeys(name for names in self.sources.values() for name in names))
 
 
-def plan_int8(graph: ir.Graph) -> Plan:
-    """Decide from the last node to the first, so that a tensor's readers are known before its maker."""
+KEPT = "kept in float to hold the accuracy"
+"""The reason of a node that the caller named."""
+
+
+def plan_int8(graph: ir.Graph, keep: Collection[str] = ()) -> Plan:
+    """Decide from the last node to the first, so that a tensor's readers are known before its maker.
+
+    keep: names of nodes that stay in float, whatever their type.
+    """
     quantised: dict[ir.Value, None] = {}
     readers: list[Reader] = []
     skipped: list[tuple[str, str]] = []
@@ -148,7 +155,7 @@ def plan_int8(graph: ir.Graph) -> Plan:
         reason = FLOAT_REASONS.get(node.op_type) if _multiplies(node) else None
         placement = PLACEMENTS.get(node.op_type) if node.domain == "" else None
         if placement is not None:
-            reason = _reason_against(node, placement, quantised)
+            reason = KEPT if node.name in keep else _reason_against(node, placement, quantised)
         if reason is not None and (placement is None or not placement.carries):
             skipped.append((str(node.name), reason))
         elif reason is None and placement is not None:

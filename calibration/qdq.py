@@ -11,7 +11,7 @@ between Conv and Relu).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import reduce
 
 import numpy as np
@@ -43,10 +43,13 @@ def quantise_weight(weight: Array, axis: int) -> tuple[Array, Array]:
     return quantised, scales
 
 
-def insert_qdq(model: ir.Model, ranges: Ranges) -> Plan:
-    """Quantise `model` in place; returns what was done. Raises CalibrationError for a missing range."""
+def insert_qdq(model: ir.Model, ranges: Ranges, keep: Collection[str] = ()) -> Plan:
+    """Quantise `model` in place, but for the nodes named in `keep`; returns what was done.
+
+    Raises CalibrationError for a missing range.
+    """
     split_gemms(model.graph)
-    plan = plan_int8(model.graph)
+    plan = plan_int8(model.graph, keep)
     quantiser = _Quantiser(model.graph)
     values = {str(v.name): v for v in (*model.graph.inputs, *(v for n in model.graph for v in n.outputs))}
     int8_reads = {(reader.node, index) for reader in plan.readers for index in reader.activations}

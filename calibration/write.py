@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,16 +36,17 @@ class PrecisionReport:
 
 
 def write_precision(
-    fp32: Path, precision: Precision, out: Path, ranges: Ranges | None = None
+    fp32: Path, precision: Precision, out: Path, ranges: Ranges | None = None, keep: Collection[str] = ()
 ) -> PrecisionReport:
     """Write `fp32` to `out` at `precision`, with the same inputs and outputs; same bytes each time.
 
     INT8 needs the `ranges` of this very file (calibration.collect.calibrate); the others ignore them.
+    keep: names of nodes that INT8 leaves in float.
     Raises CalibrationError (no ranges, ranges of another graph, nothing to quantise), GraphError,
     StoreError.
     """
     if precision is Precision.INT8:
-        return _write_int8(fp32, out, _checked_ranges(fp32, ranges))
+        return _write_int8(fp32, out, _checked_ranges(fp32, ranges), keep)
     if precision is Precision.FP32:
         _copy(fp32, out)
         return PrecisionReport(out, precision, (), ())
@@ -77,9 +79,9 @@ def _checked_ranges(fp32: Path, ranges: Ranges | None) -> Ranges:
     return ranges
 
 
-def _write_int8(fp32: Path, out: Path, ranges: Ranges) -> PrecisionReport:
+def _write_int8(fp32: Path, out: Path, ranges: Ranges, keep: Collection[str]) -> PrecisionReport:
     model = open_float_graph(fp32)
-    plan = insert_qdq(model, ranges)
+    plan = insert_qdq(model, ranges, keep)
     if not plan.readers:
         raise nothing_to_quantise(fp32, model.graph)
     save_checked(model, out)

@@ -8,7 +8,7 @@ import onnx_ir as ir
 import pytest
 
 from calibration.graphs import LEAST_OPSET, open_float_graph
-from calibration.placement import FLOAT_REASONS, FUSED_ACTIVATIONS, PLACEMENTS, Plan, plan_int8
+from calibration.placement import FLOAT_REASONS, FUSED_ACTIVATIONS, KEPT, PLACEMENTS, Plan, plan_int8
 from tests.calibration import tiny
 
 
@@ -177,3 +177,11 @@ def test_a_loop_that_multiplies_is_named_as_staying_in_float(tmp_path: Path, ste
     graph = tiny.write(tmp_path / "g.onnx", text, {"v": (8, 8), "w": (8, 8)})
     reason = "ranges are found outside of what it repeats"
     assert _plan(graph).skipped == ((("loop", reason),) if named else ())
+
+
+def test_a_named_node_stays_in_float_and_what_served_it_alone_follows(tmp_path: Path) -> None:
+    plan = plan_int8(open_float_graph(tiny.residual_cnn(tmp_path)).graph, keep={"branch"})
+    assert ("branch", KEPT) in plan.skipped
+    names = [str(reader.node.name) for reader in plan.readers]
+    assert "branch" not in names
+    assert "stem" in names
