@@ -2,39 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import calibration
-from bench.environment import package_versions
+from bench.calibrated import Calibrated
 from bench.exporting import export_fp32, feeds_of, source_of
-from bench.feeds import available, fixed_batch
-from bench.manifest import GraphEntry
+from bench.manifest import MANIFEST, GraphEntry, KeptFacts, read_manifest
 from bench.plan import CalibrationPlan
 from bench.progress import Display
-from bench.record import CalibrationFacts
+from bench.provenance import changes, nearest
 from bench.store import Entry, StoredGraph, digest_of
 from bench.subject import Subject
 from calibration.precision import Precision
-from model_zoo.spec import FeedSource, Split
+from model_zoo.spec import FeedSource
 from runtime.errors import UsageError
-from runtime.tensors import Feed, TensorSpec
+from runtime.tensors import TensorSpec
 
 if TYPE_CHECKING:
+    from calibration.write import PrecisionReport
     from exporters.source import Source
-
-_CONVERSION_TOOLS = ("ml-dtypes", "numpy", "onnx", "onnx-ir", "onnxscript")
-_RANGE_TOOLS = ("onnxruntime", "onnxruntime-gpu")
-"""The runtime that computes the activations which the ranges are found on."""
-
-
-_TOGETHER = 64
-"""Samples of a calibration batch where they depend on each other: enough for the statistics of a batch."""
 
 
 class Artefacts:
@@ -81,8 +70,17 @@ class Artefacts:
         return feeds_of(self.subject, self.inputs, self._display)
 
     @cached_property
-    def _calibration_samples(self) -> int:
-        return available(self.feeds, Split.CALIBRATION, self._plan.samples)
+    def calibrated(self) -> Calibrated:
+        """What calibration finds out about the FP32 graph, each when it is first asked for."""
+        return Calibrated(
+            self.subject,
+            self._plan,
+            self._entry,
+            self.base,
+            self.inputs,
+            lambda: self.feeds,
+            self._display,
+        )
 
     def at(self, precision: Precision) -> StoredGraph:
         """The graph at `precision`; raises UsageError, CalibrationError and what a conversion raises."""
@@ -96,13 +94,47 @@ class Artefacts:
             )
         if precision in self.subject.ready:
             return self.subject.ready[precision]
-        provenance = self._provenance(precision)
-        name = f"{precision}-{digest_of(provenance)[:12]}"
+        if precision is Precision.INT8_MIXED:
+            return self._newest_mixed()
+        provenance = self.calibrated.provenance(precision)
+        name = self.calibrated.name(precision)
+        self._tell_changes(name, precision, provenance)
 
         def build(out: Path) -> GraphEntry:
             return self._convert(precision, provenance, out)
 
         return self._entry.ensure(name, build, parent_sha256=self.base.entry.sha256)
+
+    def put_mixed(self, kept: Sequence[str], facts: Mapping[str, str]) -> StoredGraph:
+        """Write and store INT8 without the nodes `kept`; from then on it is what `at` gives.
+
+        facts: what its provenance tells besides that of INT8.
+        """
+        mixed = Precision.INT8_MIXED
+        provenance = {**self.calibrated.provenance(Precision.INT8), **facts}
+
+        def build(out: Path) -> GraphEntry:
+            return self._convert(mixed, provenance, out, kept)
+
+        return self._entry.put(f"{mixed}-{digest_of(provenance)[:12]}", build)
+
+    def _newest_mixed(self) -> StoredGraph:
+        found = self._entry.newest(Precision.INT8_MIXED, self.base.entry.sha256)
+        if found is None:
+            raise UsageError(
+                f"{self.subject.title} has no {Precision.INT8_MIXED} graph yet; `bench sensitivity"
+                f" {self._flags()} --gate G` finds the layers to keep in float and writes one: run that first"
+            )
+        return found
+
+    def _flags(self) -> str:
+        """What names the subject on the command line."""
+        if self.subject.ready:
+            bundled = (self.base.path.parent / MANIFEST).exists()
+            return f"--model {self.base.path.parent if bundled else self.base.path}"
+        identity = self.subject.identity
+        variant = f" --variant {identity.variant}" if identity.variant else ""
+        return f"--model {identity.model}{variant} --framework {identity.framework}"
 
     def source(self) -> Source:
         """The subject's source model, made anew, what its files say in vain told; raises as making it."""
@@ -125,23 +157,13 @@ class Artefacts:
                 self._display.warn(f"{self.subject.title}: {line}")
                 self._told.add(line)
 
-    def _convert(self, precision: Precision, provenance: Mapping[str, str], out: Path) -> GraphEntry:
-        from calibration.collect import calibrate
-        from calibration.write import write_precision
-
+    def _convert(
+        self, precision: Precision, provenance: Mapping[str, str], out: Path, keep: Sequence[str] = ()
+    ) -> GraphEntry:
         began = time.perf_counter()
         with self._display.step(f"writing {self.subject.title} at {precision}"):
-            ranges, facts = None, None
-            if precision is Precision.INT8:
-                ranges = calibrate(
-                    self.base.path,
-                    self._calibration_feeds(),
-                    self._method,
-                    self._display,
-                    together=self.subject.batch_dependent,
-                )
-                facts = self._calibration_facts()
-            report = write_precision(self.base.path, precision, out, ranges)
+            report = self._written(precision, out, keep)
+            facts = self.calibrated.facts(precision) if precision.needs_ranges else None
         if report.skipped:
             both = len(report.skipped) + len(report.converted)
             self._display.note(f"{len(report.skipped)} of {both} nodes stay in fp32:")
@@ -155,52 +177,31 @@ class Artefacts:
                 "macs": self.base.entry.macs,
                 "parameters": self.base.entry.parameters,
                 "calibration": facts,
+                "kept": tuple(map(KeptFacts.from_kept, report.kept)),
                 "provenance": dict(provenance),
             }
         )
 
-    def _provenance(self, precision: Precision) -> dict[str, str]:
-        tools = _CONVERSION_TOOLS + (_RANGE_TOOLS if precision is Precision.INT8 else ())
-        facts = {"code": _code_digest(), **{f"tool {n}": v for n, v in package_versions(tools).items()}}
-        if precision is Precision.INT8:
-            facts |= {
-                "method": self._method,
-                "samples": str(self._calibration_samples),
-                "feeds": self.feeds.digest,
-            }
-        return facts
+    def _written(self, precision: Precision, out: Path, keep: Sequence[str]) -> PrecisionReport:
+        from calibration.write import write_int8, write_precision
 
-    @property
-    def _method(self) -> str:
-        return self._plan.method or self.subject.calibration_method
+        if precision in (Precision.INT8, Precision.INT8_MIXED):
+            return write_int8(self.calibrated.quantisable, out, keep, precision)
+        ranges = self.calibrated.ranges if precision.needs_ranges else None
+        magnitudes = self.calibrated.magnitudes if precision.is_half else None
+        return write_precision(self.base.path, precision, out, ranges, keep, magnitudes)
 
-    def _calibration_feeds(self) -> Iterable[Feed]:
-        most = _TOGETHER if self.subject.batch_dependent else 1
-        size = fixed_batch(self.inputs) or min(most, self._calibration_samples)
-        return _Sized(self.feeds.batches(size, Split.CALIBRATION), -(-self._calibration_samples // size))
-
-    def _calibration_facts(self) -> CalibrationFacts:
-        return CalibrationFacts(
-            method=self._method,
-            samples=self._calibration_samples,
-            feeds=self.feeds.origin,
-            feeds_digest=self.feeds.digest,
-            synthetic=self.feeds.synthetic,
-        )
-
-
-class _Sized:
-    """The first `count` feeds of a stream, with a length, so that progress can tell how far it is."""
-
-    def __init__(self, feeds: Iterator[Feed], count: int) -> None:
-        self._feeds = feeds
-        self._count = count
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[Feed]:
-        return islice(self._feeds, self._count)
+    def _tell_changes(self, name: str, precision: Precision, provenance: Mapping[str, str]) -> None:
+        """Say why a graph of this precision that is in the store does not serve."""
+        manifest = read_manifest(self._entry.folder / MANIFEST)
+        graphs = manifest.graphs if manifest else {}
+        others = [entry.provenance for entry in graphs.values() if entry.precision == precision]
+        closest = nearest(provenance, others)
+        if name not in graphs and closest is not None:
+            self._display.note(
+                f"the stored {precision} graph does not serve, writing another:"
+                f" {changes(closest, provenance)}"
+            )
 
 
 def _by_reason(skipped: Sequence[tuple[str, str]]) -> Iterator[str]:
@@ -210,11 +211,3 @@ def _by_reason(skipped: Sequence[tuple[str, str]]) -> Iterator[str]:
         nodes.setdefault(reason, []).append(node)
     for reason, names in nodes.items():
         yield f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {reason}"
-
-
-def _code_digest() -> str:
-    """SHA-256 over the source of `calibration`, whose every change may change the bytes it writes."""
-    total = hashlib.sha256()
-    for path in sorted(Path(*calibration.__path__).rglob("*.py")):
-        total.update(f"{path.name}\n".encode() + path.read_bytes())
-    return total.hexdigest()

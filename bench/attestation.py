@@ -11,8 +11,8 @@ from runtime.backend import Executed
 from runtime.errors import CheckFailed
 
 MIN_INTEGER_SHARE = 0.5
-"""Of what the file promises to be INT8: below this an INT8 run is a float run. A file may promise little
-itself, as where most of a network is LSTM, which no runtime reads as INT8; that is named."""
+"""Of what the file promises to be INT8 or FP8: below this such a run is a float run. A file may promise
+little itself, as where most of a network is LSTM, which no runtime reads as INT8; that is named."""
 
 NAMED_SHARE = 0.01
 """A wider float below this share changes no figure that is shown."""
@@ -23,7 +23,16 @@ MAX_UNSEEN = 0.01
 ALL = 1.0 - 1e-9
 """A share that is the whole, but for rounding of sums."""
 
-_INTEGER_TYPES = frozenset({"int8", "uint8"})
+_QUANTISED: Mapping[Precision, frozenset[str]] = {
+    Precision.INT8: frozenset({"int8", "uint8"}),
+    Precision.INT8_MIXED: frozenset({"int8", "uint8"}),
+    Precision.FP8: frozenset({"float8_e4m3fn", "float8_e5m2"}),
+}
+"""Types of which a run must have what the file promises; in another it is emulated."""
+
+_FLOATS = frozenset({"float32", "float16", "bfloat16"})
+"""What a file whose weights alone are INT4 computes in; fewer bits, it does not ask for."""
+
 _WIDER = {Precision.FP16: "float32", Precision.BF16: "float32"}
 """What a low-precision float may be executed as without losing accuracy; named, not refused."""
 
@@ -40,7 +49,7 @@ def attest(
 
     written: in which types the file has its multiply-accumulates, by share; {} where nobody knows.
     """
-    promised = _integer_share(written) if written else 1.0
+    promised = _quantised_share(written, precision) if written else 1.0
     severe = tuple(_severe(executed, precision, device, promised))
     if severe and not allow_emulation:
         raise CheckFailed(
@@ -64,15 +73,18 @@ def _severe(executed: Executed, precision: Precision, device: str, promised: flo
 
 def _undecided(types: Mapping[str, float], precision: Precision, promised: float) -> bool:
     """Whether what the backend did not see could turn the verdict."""
-    decided = precision is Precision.INT8 and _keeps(types, promised)
+    decided = precision in _QUANTISED and _keeps(types, precision, promised)
     return not decided and types.get(UNSEEN, 0.0) > MAX_UNSEEN
 
 
 def _wrong_type(
     types: Mapping[str, float], precision: Precision, unseen: float, promised: float
 ) -> Iterator[Warned]:
-    if precision is Precision.INT8 and not _keeps(types, promised):
-        yield Warned(Kind.EMULATED, f"INT8 is emulated: the multiply-accumulates ran as {_shares(types)}")
+    if precision in _QUANTISED and not _keeps(types, precision, promised):
+        name = precision.upper()
+        yield Warned(Kind.EMULATED, f"{name} is emulated: the multiply-accumulates ran as {_shares(types)}")
+    if precision is Precision.INT4 and sum(types.get(name, 0.0) for name in _FLOATS) + unseen < ALL:
+        yield Warned(Kind.OTHER_TYPE, f"INT4 weights were multiplied not in float, but as {_shares(types)}")
     if precision is Precision.FP32 and types.get("float32", 0.0) + unseen < ALL:
         yield Warned(Kind.OTHER_TYPE, f"an FP32 run executed as {_shares(types)}")
     wider = _WIDER.get(precision)
@@ -94,10 +106,23 @@ def _mild(executed: Executed, precision: Precision, promised: float) -> Iterator
             Kind.OTHER_TYPE,
             f"{precision.upper()} file, but {types[wider]:.0%} of the multiply-accumulates ran as {wider}",
         )
-    in_float = 1 - _integer_share(types) - types.get(UNSEEN, 0.0)
-    if precision is Precision.INT8 and in_float > NAMED_SHARE and _keeps(types, promised):
-        said = f", {promised:.1%} of them INT8 in the file," if promised < 1 - NAMED_SHARE else ""
-        yield Warned(Kind.OTHER_TYPE, f"INT8 in part: the multiply-accumulates{said} ran as {_shares(types)}")
+    yield from _in_part(types, precision, promised)
+
+
+def _in_part(types: Mapping[str, float], precision: Precision, promised: float) -> Iterator[Warned]:
+    """What a quantised run did not quantise, or not the arithmetic of."""
+    name = precision.upper()
+    in_float = 1 - _quantised_share(types, precision) - types.get(UNSEEN, 0.0)
+    if precision in _QUANTISED and in_float > NAMED_SHARE and _keeps(types, precision, promised):
+        said = f", {promised:.1%} of them {name} in the file," if promised < 1 - NAMED_SHARE else ""
+        yield Warned(
+            Kind.OTHER_TYPE, f"{name} in part: the multiply-accumulates{said} ran as {_shares(types)}"
+        )
+    if precision is Precision.INT4 and types:
+        yield Warned(
+            Kind.OTHER_TYPE,
+            f"weights alone are INT4: the multiply-accumulates ran as {_shares(types)}",
+        )
 
 
 def _fallback(names: Sequence[str], elsewhere: float, device: str) -> str:
@@ -106,14 +131,14 @@ def _fallback(names: Sequence[str], elsewhere: float, device: str) -> str:
     return f"{len(names)} nodes{few} and {share} ran elsewhere than on {device}"
 
 
-def _keeps(types: Mapping[str, float], promised: float) -> bool:
-    """Whether enough of what was promised ran as integers; without any it is no INT8 run, whatever was."""
-    share = _integer_share(types)
+def _keeps(types: Mapping[str, float], precision: Precision, promised: float) -> bool:
+    """Whether enough of what was promised ran quantised; without any it is no such run, whatever was."""
+    share = _quantised_share(types, precision)
     return share > 0 and share >= MIN_INTEGER_SHARE * promised
 
 
-def _integer_share(types: Mapping[str, float]) -> float:
-    return sum(share for name, share in types.items() if name in _INTEGER_TYPES)
+def _quantised_share(types: Mapping[str, float], precision: Precision) -> float:
+    return sum(types.get(name, 0.0) for name in _QUANTISED.get(precision, ()))
 
 
 def _shares(types: Mapping[str, float]) -> str:

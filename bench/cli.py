@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 from typer.exceptions import TyperException
 
+from bench.cli_calibrate import calibrate
+from bench.cli_options import CalibrationMethod, CalibrationSamples
+from bench.cli_sensitivity import sensitivity
 from bench.cli_show import show
 from bench.cli_train import train
 from bench.console import print_lines, print_text
@@ -105,10 +108,10 @@ def measure(  # noqa: PLR0913 - one parameter a flag
     data: Annotated[
         Path | None, typer.Option(help="Your own samples for a model of the zoo: images, or a text file.")
     ] = None,
-    calibration_samples: Annotated[int, typer.Option(min=1, help="Samples INT8 ranges are found on.")] = 64,
-    calibration_method: Annotated[
-        Literal["entropy", "mean-squared-error", "min-max"] | None,
-        typer.Option(help="How ranges are found; what suits the model unless given."),
+    calibration_samples: CalibrationSamples = 64,
+    calibration_method: CalibrationMethod = None,
+    ranges: Annotated[
+        Path | None, typer.Option(help="INT8 ranges that `bench calibrate` wrote, instead of finding them.")
     ] = None,
     evaluation_samples: Annotated[
         int, typer.Option(min=0, help="Samples agreement with fp32 is judged on; 0 leaves it out.")
@@ -147,7 +150,7 @@ def measure(  # noqa: PLR0913 - one parameter a flag
         weights=weights,
         feeds=feeds,
         data=data,
-        calibration=CalibrationPlan(calibration_samples, calibration_method),
+        calibration=CalibrationPlan(calibration_samples, calibration_method, ranges),
         evaluation_samples=evaluation_samples,
         seed=seed,
         limits=Limits(duration_ns=round(duration * 1e9)),
@@ -190,7 +193,9 @@ def list_devices() -> None:
 @list_app.command("precisions")
 def list_precisions() -> None:
     """Precisions a graph can be written at."""
-    print_lines([precision.value for precision in Precision])
+    from bench.listing import precision_lines
+
+    print_lines(precision_lines())
 
 
 @app.command()
@@ -288,11 +293,8 @@ def export(  # noqa: PLR0913 - one parameter a flag
         ),
     ] = False,
     precision: Annotated[list[Precision] | None, typer.Option(help="fp32 is always among them.")] = None,
-    calibration_samples: Annotated[int, typer.Option(min=1, help="Samples INT8 ranges are found on.")] = 64,
-    calibration_method: Annotated[
-        Literal["entropy", "mean-squared-error", "min-max"] | None,
-        typer.Option(help="How ranges are found; what suits the model unless given."),
-    ] = None,
+    calibration_samples: CalibrationSamples = 64,
+    calibration_method: CalibrationMethod = None,
     check: Annotated[
         list[Check] | None,
         typer.Option(help="layers: every blob of a Caffe network too, to name the first wrong one."),
@@ -342,6 +344,8 @@ def export(  # noqa: PLR0913 - one parameter a flag
     print_lines(str(path) for path in export_bundle(plan, home(), Display()))
 
 
+app.command()(calibrate)
+app.command()(sensitivity)
 app.command()(show)
 app.command()(train)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from calibration.precision import Precision
 from model_zoo import catalog
 from model_zoo.spec import ModelSpec
 from runtime.backends import backend_names, get_backend
@@ -28,6 +29,13 @@ def _rows(spec: ModelSpec) -> Iterator[tuple[str, str, str]]:
     if spec.at_size is not None:
         called = f"{spec.name} --variant {catalog.SIZE_NAME}"
         yield called, ", ".join(spec.variants[spec.reference].build), "the same for images of that size"
+
+
+def precision_lines() -> Iterator[str]:
+    """A line a precision: name, and what a file at it is."""
+    width = max(map(len, Precision))
+    for precision in Precision:
+        yield f"{precision.value:<{width}}  {precision.description}"
 
 
 def backend_lines() -> Iterator[str]:

@@ -2,8 +2,9 @@
 
 Schema versions
 1  first version
-2  of a graph: warnings, parity, unchecked, layers, parsers, memory, macs_by_type. Manifests of version 1
-   are read as well: what they do not say is empty.
+2  of a graph: warnings, parity, unchecked, layers, parsers, memory, macs_by_type
+3  of a graph: kept
+Manifests of older versions are read as well: what they do not say is empty.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from typing import Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.record import CalibrationFacts
+from calibration.kept import Kept
 from runtime.files import replacing_file
 from runtime.tensors import TensorSpec
 
 MANIFEST = "manifest.json"
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 
 class _Part(BaseModel):
@@ -88,6 +90,26 @@ class MemoryFacts(_Part):
     per_sample: int
 
 
+class KeptFacts(_Part):
+    """A node that stays in float32, and what decided that: see calibration.kept."""
+
+    node: str
+    reason: str
+    tensor: str | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+
+    @classmethod
+    def from_kept(cls, kept: Kept) -> Self:
+        return cls(
+            node=kept.node,
+            reason=kept.reason,
+            tensor=kept.tensor,
+            minimum=kept.minimum,
+            maximum=kept.maximum,
+        )
+
+
 class GraphEntry(_Part):
     """One graph file.
 
@@ -100,6 +122,7 @@ class GraphEntry(_Part):
     unchecked:     why that was not found out, in whole or in part; None where it was.
     layers:        the same, blob by blob, where it was asked for.
     parsers:       TensorRT's ONNX parsers, by package and version: "parsed", or why not.
+    kept:          of a graph at a lower precision: what stays in float32.
     """
 
     precision: str
@@ -121,6 +144,7 @@ class GraphEntry(_Part):
     unchecked: str | None = None
     layers: LayersFacts | None = None
     parsers: dict[str, str] = {}
+    kept: tuple[KeptFacts, ...] = ()
 
     @classmethod
     def of_file(
@@ -153,7 +177,7 @@ class GraphEntry(_Part):
 class Manifest(_Part):
     """A folder of graphs of one model; `identity` is what its key was made of."""
 
-    schema_version: Literal[1, 2] = SCHEMA_VERSION
+    schema_version: Literal[1, 2, 3] = SCHEMA_VERSION
     model: str
     variant: str
     framework: str
@@ -161,8 +185,9 @@ class Manifest(_Part):
     graphs: dict[str, GraphEntry]
 
     def with_graph(self, name: str, entry: GraphEntry) -> Self:
-        """A manifest that also holds `entry`."""
-        changes = {"schema_version": SCHEMA_VERSION, "graphs": {**self.graphs, name: entry}}
+        """A manifest that also holds `entry`, the last of its graphs: they stand in the order of writing."""
+        others = {key: graph for key, graph in self.graphs.items() if key != name}
+        changes = {"schema_version": SCHEMA_VERSION, "graphs": {**others, name: entry}}
         return self.model_copy(update=changes)
 
 

@@ -20,10 +20,27 @@ SCENARIOS = (SINGLE_STREAM, "multi-stream", "server", "offline")
 
 @dataclass(frozen=True)
 class CalibrationPlan:
-    """How INT8 ranges are found: over how many samples, and by which method (None: the model's own)."""
+    """How INT8 ranges are found: over how many samples, and by which method (None: the model's own).
+
+    method: as calibration.recipe reads it, such as `percentile:99.9` or `min-max+smooth:0.5`.
+    ranges: a file of `bench calibrate` that holds them already.
+    """
 
     samples: int = 64
     method: str | None = None
+    ranges: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.method is None:
+            return
+        from calibration.recipe import Recipe
+
+        Recipe.parse(self.method)
+        if self.ranges is not None:
+            raise UsageError(
+                f"--ranges {self.ranges} and --calibration-method {self.method} are two answers to one"
+                " question: give one"
+            )
 
 
 @dataclass(frozen=True)

@@ -80,16 +80,37 @@ class Entry:
 
         Raises StoreError where the store cannot be read or written, and what `build` raises.
         """
-        found = self._find(name, parent_sha256, warn=False)
+        found = self._find(name, parent_sha256)
         if found is not None:
             return found
         with _as_store_error(self.folder), self._locked():
             self._clean()
-            return self._find(name, parent_sha256, warn=True) or self._build(name, build)
+            return self._find(name, parent_sha256, "rebuilding it") or self._build(name, build)
 
-    def _find(self, name: str, parent_sha256: str | None, *, warn: bool) -> StoredGraph | None:
+    def present(self, name: str, parent_sha256: str | None) -> StoredGraph | None:
+        """The sound graph called `name` of that parent, if there is one."""
+        return self._find(name, parent_sha256)
+
+    def put(self, name: str, build: Build) -> StoredGraph:
+        """Build the graph called `name`, whatever is there; it is the newest then. Raises as `ensure`."""
+        with _as_store_error(self.folder), self._locked():
+            self._clean()
+            return self._build(name, build)
+
+    def newest(self, precision: str, parent_sha256: str) -> StoredGraph | None:
+        """The sound graph of that precision and parent that was written last; a damaged one is told of."""
         manifest = read_manifest(self.folder / MANIFEST)
-        if warn and manifest is None and (self.folder / MANIFEST).exists():
+        entries = manifest.graphs.items() if manifest else ()
+        for name in reversed([name for name, entry in entries if entry.precision == precision]):
+            found = self._find(name, parent_sha256, "it is not used")
+            if found is not None:
+                return found
+        return None
+
+    def _find(self, name: str, parent_sha256: str | None, remedy: str = "") -> StoredGraph | None:
+        """`remedy`: what is done about a damaged one; unless given nobody is told."""
+        manifest = read_manifest(self.folder / MANIFEST)
+        if remedy and manifest is None and (self.folder / MANIFEST).exists():
             self._notices.warn(f"{self.folder / MANIFEST} is no manifest of this version; building anew")
         entry = manifest.graphs.get(name) if manifest else None
         if entry is None or entry.parent_sha256 != parent_sha256:
@@ -97,9 +118,9 @@ class Entry:
         damaged = [
             file for file, digest in entry.files.items() if not _has_digest(self.folder / file, digest)
         ]
-        if damaged and warn:
+        if damaged and remedy:
             self._notices.warn(
-                f"{self.folder / damaged[0]} is not what was stored (digest differs); rebuilding it"
+                f"{self.folder / damaged[0]} is not what was stored (digest differs); {remedy}"
             )
         return None if damaged else StoredGraph(self.folder / f"{name}.onnx", entry)
 

@@ -6,10 +6,12 @@ around it:
 - operators whose intermediate values leave FP16's range although their results do not (STAYS_FLOAT);
 - nodes with a lone constant that the format cannot hold, such as a LayerNorm's epsilon of 1e-12;
 - products and quotients of what such a node made, which may fit the format only after them;
-- what works out positions, such as a detector's boxes (positions).
+- what works out positions, such as a detector's boxes (positions);
+- where magnitudes were observed (half_ranges): what makes or reads values near or beyond the format's
+  greatest, as attention masks of -2**32 + 1, or values so small that FP16 has no digits for them.
 LayerNormalization itself converts: its `stash_type` makes statistics and epsilon float32 inside.
-Constants beyond the greatest finite value are clamped to it, so that an attention mask of -1e9 does not
-become minus infinity (and a fully masked row NaN).
+Constants beyond the greatest finite value that are read in 16 bits are clamped to it, so that an attention
+mask of -1e9 does not become minus infinity (and a fully masked row NaN).
 """
 
 from __future__ import annotations
@@ -23,8 +25,11 @@ import onnx
 import onnx_ir as ir
 
 from calibration.graphs import Names, add_initializer, add_node
+from calibration.half_ranges import HEADROOM, Magnitudes, magnitudes_of
+from calibration.kept import Kept
 from calibration.positions import REASON, position_nodes
 from calibration.precision import Precision
+from runtime.costs import MULTIPLYING
 from runtime.tensors import Array
 
 
@@ -44,6 +49,15 @@ class HalfFormat:
         """`array` in this format: nearest even, finite values stay finite."""
         finite = np.clip(array, -self.greatest, self.greatest)
         return np.where(np.isfinite(array), finite, array).astype(self.data_type.numpy())
+
+    def reason_against(self, seen: Magnitudes) -> str | None:
+        """Why a tensor in which that was seen is not for this format; None if it is."""
+        if seen.amax * HEADROOM > self.greatest:
+            return f"values there come near the end of {self.name} or lie beyond"
+        # bfloat16 has all of float32's range
+        if self.data_type is ir.DataType.FLOAT16 and seen.lost > _LOST**2:
+            return f"values there are too small for {self.name}"
+        return None
 
 
 HALF_FORMATS: Mapping[Precision, HalfFormat] = {
@@ -80,53 +94,78 @@ STAYS_FLOAT: Mapping[str, str] = {
 
 _LOST = 2.0**-8
 """Relative error from which a lone constant counts as lost: twice BF16's own rounding error, which
-normal numbers never reach; FP16 does below 3e-6, where it runs out of digits."""
+normal numbers never reach; FP16 does below 3e-6, where it runs out of digits. Of a tensor, its square is the
+share of the energy."""
 
 _TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype")
 """Attributes that name the type of a node's result."""
 
 
-def convert_to_half(model: ir.Model, half: HalfFormat) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
-    """Convert `model` in place; returns the converted nodes, and (node, reason) for those left in float32."""
-    converter = _Converter(model.graph, half)
+def convert_to_half(
+    model: ir.Model, half: HalfFormat, magnitudes: Mapping[str, Magnitudes] | None = None
+) -> tuple[tuple[str, ...], tuple[Kept, ...]]:
+    """Convert `model` in place; returns the converted nodes, and those left in float32.
+
+    magnitudes: of its tensors, by name; without them only the rules that need none decide.
+    """
+    seen = magnitudes or {}
+    converter = _Converter(model.graph, half, seen)
     converted: list[str] = []
-    skipped: list[tuple[str, str]] = []
+    kept: list[Kept] = []
     for node in tuple(model.graph):
-        reason = converter.reason_against(node)
+        reason, decisive = converter.reason_against(node)
         if reason is None:
             converter.narrow(node)
             converted.append(str(node.name))
             continue
         converter.widen(node)
         if any(map(_is_float32, (*node.inputs, *node.outputs))):
-            skipped.append((str(node.name), reason))
+            kept.append(_kept(node, reason, decisive, seen))
     converter.restore_outputs()
     _remove_unused_initializers(model.graph)
-    return tuple(converted), tuple(skipped)
+    return tuple(converted), tuple(kept)
+
+
+def _kept(node: ir.Node, reason: str, decisive: ir.Value | None, seen: Mapping[str, Magnitudes]) -> Kept:
+    tensor = str((decisive or node.outputs[0]).name)
+    if tensor not in seen:
+        return Kept(str(node.name), reason)
+    return Kept(str(node.name), reason, tensor, seen[tensor].minimum, seen[tensor].maximum)
 
 
 class _Converter:
     """Walks a graph in order, so that a value's own type is settled before its readers ask for it."""
 
-    def __init__(self, graph: ir.Graph, half: HalfFormat) -> None:
+    def __init__(self, graph: ir.Graph, half: HalfFormat, seen: Mapping[str, Magnitudes]) -> None:
         self._graph = graph
         self._half = half
+        self._seen = seen
         self._names = Names(graph)
         self._positions = position_nodes(graph)
         self._versions: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
 
-    def reason_against(self, node: ir.Node) -> str | None:
-        """Why `node` stays as it is; None if it can work in 16 bits."""
+    def reason_against(self, node: ir.Node) -> tuple[str | None, ir.Value | None]:
+        """Why `node` stays as it is, and the tensor that decides it; None if it can work in 16 bits."""
         if node in self._positions:
-            return REASON
-        return _reason_of_kind(node) or self._reason_of_values(node)
+            return REASON, None
+        reason = _reason_of_kind(node) or self._reason_of_values(node)
+        return (reason, None) if reason is not None else self._reason_of_range(node)
+
+    def _reason_of_range(self, node: ir.Node) -> tuple[str | None, ir.Value | None]:
+        """NOTE: what is read counts as well as what is made: as 16 bits it would be infinite or 0 there."""
+        for value in (*node.outputs, *node.inputs):
+            seen = self._seen.get(str(value.name)) if value is not None else None
+            reason = self._half.reason_against(seen) if seen is not None else None
+            if reason is not None:
+                return reason, value
+        return None, None
 
     def _reason_of_values(self, node: ir.Node) -> str | None:
         if node.op_type != "Cast" and not any(map(self._is_floating, node.inputs)):
             return "it makes float32 out of other types"
         if not any(self._may_narrow(node)):
             return f"ONNX does not allow {self._half.name} here"
-        if any(map(self._is_lost, node.inputs)):
+        if any(map(self._is_lost, node.inputs)) or self._loses_weights(node):
             return f"it has a constant that {self._half.name} cannot hold"
         if node.op_type in ("Mul", "Div") and any(map(self._was_kept, node.inputs)):
             return "it scales what stays in float32"
@@ -185,6 +224,13 @@ class _Converter:
         if not np.abs(exact) <= self._half.greatest:
             return False  # it is clamped
         return bool(np.abs(self._half.rounded(exact).astype(np.float32) - exact) > _LOST * np.abs(exact))
+
+    def _loses_weights(self, node: ir.Node) -> bool:
+        weight = node.inputs[1] if node.op_type in MULTIPLYING and len(node.inputs) > 1 else None
+        if weight is None or weight.const_value is None or not _is_float32(weight):
+            return False
+        seen = magnitudes_of(weight.const_value.numpy())
+        return self._half.data_type is ir.DataType.FLOAT16 and seen.lost > _LOST**2
 
     def _was_kept(self, value: ir.Value | None) -> bool:
         """Made in float32 by a node that this walk has left alone."""

@@ -11,47 +11,71 @@ between Conv and Relu).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import reduce
+from types import MappingProxyType
 
 import numpy as np
 import onnx_ir as ir
 
+from calibration.formats import INT8, QuantFormat, scale_of
 from calibration.gemm import split_gemms
 from calibration.graphs import Names, add_initializer, add_node
 from calibration.placement import Plan, plan_int8
-from calibration.ranges import INT8_MAX, Range, Ranges, symmetric_scale
+from calibration.ranges import Range, Ranges, symmetric_scale
 from calibration.tables import ROWS
 from runtime.tensors import Array
+
+STORED = "_quantized"
+"""What the name of a stored weight ends with."""
 
 _PART = 1 << 22
 """Values that are quantised at a time."""
 
 
-def quantise_weight(weight: Array, axis: int) -> tuple[Array, Array]:
-    """int8 values and float32 scales, one for each index of `axis`; round half to even."""
+def quantise_weight(weight: Array, axis: int, number: QuantFormat = INT8) -> tuple[Array, Array]:
+    """Values as `number` stores them and float32 scales, one for each index of `axis`; round half to even."""
     others = tuple(i for i in range(weight.ndim) if i != axis)
-    scales = symmetric_scale(np.maximum(weight.max(axis=others), -weight.min(axis=others)))
+    amax = np.maximum(weight.max(axis=others), -weight.min(axis=others))
+    scales = symmetric_scale(amax, number.greatest)
     wide = np.broadcast_to(np.expand_dims(scales, others), weight.shape)
-    quantised = np.empty(weight.shape, np.int8)
+    quantised = np.empty(weight.shape, number.data_type.numpy())
     rows = max(1, _PART * len(weight) // max(weight.size, 1))
     for start in range(0, len(weight), rows):  # a table may be as large as half of the memory
         part = slice(start, start + rows)
-        steps = weight[part] / wide[part]
-        np.rint(steps, out=steps)
-        quantised[part] = np.clip(steps, -INT8_MAX, INT8_MAX, out=steps)
+        quantised[part] = number.stored(weight[part] / wide[part])
     return quantised, scales
 
 
-def insert_qdq(model: ir.Model, ranges: Ranges, keep: Collection[str] = ()) -> Plan:
+NEAREST: Mapping[str, Array] = MappingProxyType({})
+"""No weight rounded otherwise than to the nearest."""
+
+
+def insert_qdq(
+    model: ir.Model, ranges: Ranges, keep: Collection[str] = (), rounded: Mapping[str, Array] = NEAREST
+) -> Plan:
     """Quantise `model` in place, but for the nodes named in `keep`; returns what was done.
 
+    rounded: int8 values of weights, by name, in steps of what their largest values need
+             (calibration.rounding); others are rounded to the nearest.
     Raises CalibrationError for a missing range.
     """
     split_gemms(model.graph)
     plan = plan_int8(model.graph, keep)
-    quantiser = _Quantiser(model.graph)
-    values = {str(v.name): v for v in (*model.graph.inputs, *(v for n in model.graph for v in n.outputs))}
+    carry_out(plan, model.graph, ranges, INT8, rounded)
+    return plan
+
+
+def carry_out(
+    plan: Plan,
+    graph: ir.Graph,
+    ranges: Ranges,
+    number: QuantFormat = INT8,
+    rounded: Mapping[str, Array] = NEAREST,
+) -> None:
+    """Put the Q/DQ of `plan` into its own graph, storing `number`s; raises as insert_qdq."""
+    quantiser = _Quantiser(graph, number, rounded)
+    values = {str(v.name): v for v in (*graph.inputs, *(v for n in graph for v in n.outputs))}
     int8_reads = {(reader.node, index) for reader in plan.readers for index in reader.activations}
     for name, sources in plan.sources.items():
         uses = values[name].uses()
@@ -59,21 +83,22 @@ def insert_qdq(model: ir.Model, ranges: Ranges, keep: Collection[str] = ()) -> P
             # A float operator made it: other float operators go on reading what it made. What an INT8
             # operator made is read as INT8 by all, or that operator could not keep its result in INT8.
             uses = tuple(use for use in uses if use in int8_reads)
-        scale = reduce(Range.union, map(ranges.of, sources)).scale
+        scale = scale_of(number, reduce(Range.union, map(ranges.of, sources)))
         quantiser.quantise_activation(values[name], scale, uses)
     for reader in plan.readers:
         if reader.weight is not None:
             quantiser.quantise_weight(reader.node, *reader.weight)
     for look_up in plan.look_ups:
         quantiser.quantise_weight(look_up.node, 0, ROWS)
-    return plan
 
 
 class _Quantiser:
     """Puts Q/DQ into one graph; what several nodes share is made once."""
 
-    def __init__(self, graph: ir.Graph) -> None:
+    def __init__(self, graph: ir.Graph, number: QuantFormat, rounded: Mapping[str, Array]) -> None:
         self._graph = graph
+        self._number = number
+        self._rounded = rounded
         self._names = Names(graph)
         self._zero_points: dict[tuple[tuple[int, ...], int], ir.Value] = {}
         self._weights: dict[tuple[ir.Value, int], ir.Value] = {}
@@ -92,20 +117,20 @@ class _Quantiser:
             node.replace_input_with(index, restore.outputs[0])
 
     def quantise_weight(self, node: ir.Node, index: int, axis: int) -> None:
-        """A constant input in int8 behind a DQ, with a scale for each index of `axis`."""
+        """A constant input behind a DQ, with a scale for each index of `axis`."""
         weight = node.inputs[index]
         if weight is None or weight.const_value is None:
             raise ValueError(f"{node.name} has no constant at input {index}")
         if (weight, axis) not in self._weights:
-            self._weights[weight, axis] = self._int8_weight(weight, weight.const_value.numpy(), axis)
+            self._weights[weight, axis] = self._stored_weight(weight, weight.const_value.numpy(), axis)
         node.replace_input_with(index, self._weights[weight, axis])
         if not weight.uses() and not weight.is_graph_output():
             del self._graph.initializers[str(weight.name)]
 
-    def _int8_weight(self, weight: ir.Value, array: Array, axis: int) -> ir.Value:
-        steps, scales = quantise_weight(array, axis)
+    def _stored_weight(self, weight: ir.Value, array: Array, axis: int) -> ir.Value:
+        steps, scales = quantise_weight(array, axis, self._number)
         inputs = [
-            self._constant(f"{weight.name}_quantized", steps),
+            self._constant(f"{weight.name}{STORED}", self._rounded.get(str(weight.name), steps)),
             self._constant(f"{weight.name}_scale", scales),
             self._zero_point(scales.shape, axis),
         ]
@@ -120,8 +145,9 @@ class _Quantiser:
         the input's shape is fixed: it cannot take the ConvTranspose as integers.
         """
         if (shape, axis) not in self._zero_points:
-            name = "_".join(map(str, ("int8_zero_point", *shape)))
-            self._zero_points[shape, axis] = self._constant(name, np.zeros(shape, np.int8))
+            stored = self._number.data_type
+            name = "_".join(map(str, (f"{stored.name.lower()}_zero_point", *shape)))
+            self._zero_points[shape, axis] = self._constant(name, np.zeros(shape, stored.numpy()))
         return self._zero_points[shape, axis]
 
     def _constant(self, name: str, array: Array) -> ir.Value:

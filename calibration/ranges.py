@@ -5,9 +5,10 @@ Pure arithmetic and JSON; no graph is opened here.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,23 +18,24 @@ from runtime.errors import CalibrationError
 from runtime.files import replacing_file
 from runtime.tensors import Array
 
-SCHEMA_VERSION = 1
-"""1: method, samples, graph, feeds, ranges as [minimum, maximum, amax]."""
+SCHEMA_VERSION = 2
+"""1: method, samples, graph, feeds, ranges as [minimum, maximum, amax].
+2: also provenance and digest; files of version 1 are read as well."""
 
 INT8_MAX = 127
 """Symmetric INT8 leaves -128 unused, so that a value and its negative are equally far from 0."""
 
-_SMALLEST_AMAX = INT8_MAX * float(np.finfo(np.float32).tiny)
-"""Below it the scale would be a subnormal float32, which some devices flush to zero."""
+_SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
+"""Below it a scale would be a subnormal float32, which some devices flush to zero."""
 
 
-def symmetric_scale(amax: Array | float) -> Array:
-    """float32 scale(s) that put -amax..amax on -127..127; 1 where nothing but zeros was seen.
+def symmetric_scale(amax: Array | float, greatest: float = INT8_MAX) -> Array:
+    """float32 scale(s) that put -amax..amax on -greatest..greatest; 1 where nothing but zeros was seen.
 
     Zeros are exact at any scale, and a scale of 0 would make them NaN.
     """
     wide = np.asarray(amax, np.float64)
-    return np.where(wide < _SMALLEST_AMAX, 1.0, wide / INT8_MAX).astype(np.float32)
+    return np.where(wide < greatest * _SMALLEST_SCALE, 1.0, wide / greatest).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Ranges:
 
     graph: digest of the FP32 file they belong to (runtime.graphs.graph_digest).
     feeds: digest of the samples and their preprocessing, as the caller gave it ("" if not given).
+    provenance: facts besides these that the ranges depend on, such as versions; empty if not given.
     """
 
     tensors: Mapping[str, Range]
@@ -71,6 +74,7 @@ class Ranges:
     samples: int
     graph: str
     feeds: str = ""
+    provenance: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, tensor: str) -> Range:
         """Raises CalibrationError for a tensor that was not observed."""
@@ -81,21 +85,32 @@ class Ranges:
             )
         return self.tensors[tensor]
 
-    def with_feeds(self, digest: str) -> Ranges:
-        return replace(self, feeds=digest)
+    def with_origin(self, feeds: str, provenance: Mapping[str, str]) -> Ranges:
+        """The same ranges, said to come from feeds of that digest, and from these facts."""
+        return replace(self, feeds=feeds, provenance=dict(provenance))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over everything: of what `save` writes."""
+        return _digest(self._document())
 
     def save(self, path: Path) -> None:
         """Write as JSON; raises StoreError."""
-        document = {
+        document = self._document()
+        document["digest"] = _digest(document)
+        with replacing_file(path) as temporary:
+            temporary.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+    def _document(self) -> dict[str, Any]:
+        return {
             "schema_version": SCHEMA_VERSION,
             "method": self.method,
             "samples": self.samples,
             "graph": self.graph,
             "feeds": self.feeds,
+            "provenance": dict(self.provenance),
             "ranges": {n: [r.minimum, r.maximum, r.amax] for n, r in self.tensors.items()},
         }
-        with replacing_file(path) as temporary:
-            temporary.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -105,14 +120,17 @@ class Ranges:
             return cls._from_document(document)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise CalibrationError(
-                f"{path} is not a file of calibrated ranges ({type(error).__name__}: {error});"
-                " delete it and calibrate again"
+                f"{path} is not a sound file of calibrated ranges ({type(error).__name__}: {error});"
+                " calibrate again"
             ) from error
 
     @classmethod
     def _from_document(cls, document: Mapping[str, Any]) -> Self:
-        if document["schema_version"] != SCHEMA_VERSION:
+        if document["schema_version"] not in (1, SCHEMA_VERSION):
             raise ValueError(f"schema_version is {document['schema_version']}, not {SCHEMA_VERSION}")
+        stated = document.get("digest")
+        if stated not in (None, _digest({n: v for n, v in document.items() if n != "digest"})):
+            raise ValueError("it is damaged, or edited and still has its old digest")
         tensors = {str(n): Range(*map(_finite, triple)) for n, triple in document["ranges"].items()}
         return cls(
             tensors,
@@ -120,7 +138,12 @@ class Ranges:
             int(document["samples"]),
             str(document["graph"]),
             str(document["feeds"]),
+            {str(name): str(fact) for name, fact in document.get("provenance", {}).items()},
         )
+
+
+def _digest(document: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
 def _finite(value: Any) -> float:

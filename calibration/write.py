@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx_ir as ir
 
+from calibration.fp8 import insert_fp8, nothing_for_fp8
 from calibration.graphs import LEAST_OPSET, open_float_graph, save_checked
 from calibration.half import HALF_FORMATS, convert_to_half
-from calibration.placement import nothing_to_quantise
+from calibration.half_ranges import Magnitudes
+from calibration.int4 import store_weights
+from calibration.kept import Kept
+from calibration.placement import Plan, nothing_to_quantise
 from calibration.precision import Precision
+from calibration.prepare import Quantisable
 from calibration.qdq import insert_qdq
 from calibration.ranges import Ranges
 from runtime.errors import CalibrationError
@@ -26,36 +31,61 @@ class PrecisionReport:
     """What was written.
 
     converted: nodes that work at `precision` now.
-    skipped:   (node, reason) for each that could have, and stayed in float32.
+    kept:      those that could have, and stayed in float32.
     """
 
     path: Path
     precision: Precision
     converted: tuple[str, ...]
-    skipped: tuple[tuple[str, str], ...]
+    kept: tuple[Kept, ...]
+
+    @property
+    def skipped(self) -> tuple[tuple[str, str], ...]:
+        """(node, reason) for each of `kept`."""
+        return tuple((kept.node, kept.reason) for kept in self.kept)
 
 
 def write_precision(
-    fp32: Path, precision: Precision, out: Path, ranges: Ranges | None = None, keep: Collection[str] = ()
+    fp32: Path,
+    precision: Precision,
+    out: Path,
+    ranges: Ranges | None = None,
+    keep: Collection[str] = (),
+    magnitudes: Mapping[str, Magnitudes] | None = None,
 ) -> PrecisionReport:
     """Write `fp32` to `out` at `precision`, with the same inputs and outputs; same bytes each time.
 
-    INT8 needs the `ranges` of this very file (calibration.collect.calibrate); the others ignore them.
-    keep: names of nodes that INT8 leaves in float.
+    INT8 and FP8 need the `ranges` of this very file (calibration.collect.calibrate); the others ignore them.
+    keep: names of nodes that INT8, FP8 and INT4 leave in float.
+    magnitudes: of the tensors (calibration.half_ranges.observe_magnitudes), by which FP16 and BF16 leave in
+    float32 what would overflow or underflow; without them they go by operators and constants alone.
     Raises CalibrationError (no ranges, ranges of another graph, nothing to quantise), GraphError,
     StoreError.
     """
-    if precision is Precision.INT8:
-        return _write_int8(fp32, out, _checked_ranges(fp32, ranges), keep)
+    if precision.needs_ranges:
+        return _write_quantised(fp32, precision, out, _checked_ranges(fp32, precision, ranges), keep)
+    if precision is Precision.INT4:
+        return _write_int4(fp32, out, keep)
     if precision is Precision.FP32:
         _copy(fp32, out)
         return PrecisionReport(out, precision, (), ())
     model = open_float_graph(fp32)
     if precision is Precision.BF16 and model.graph.opset_imports[""] < LEAST_OPSET:
         model = at_opset(model, LEAST_OPSET)
-    converted, skipped = convert_to_half(model, HALF_FORMATS[precision])
+    converted, kept = convert_to_half(model, HALF_FORMATS[precision], magnitudes)
     save_checked(model, out)
-    return PrecisionReport(out, precision, converted, skipped)
+    return PrecisionReport(out, precision, converted, kept)
+
+
+def write_int8(
+    quantisable: Quantisable, out: Path, keep: Collection[str] = (), precision: Precision = Precision.INT8
+) -> PrecisionReport:
+    """Write a graph that was prepared for INT8 (calibration.prepare); as write_precision otherwise."""
+    graph = quantisable.graph
+    ranges = _checked_ranges(graph, precision, quantisable.ranges)
+    model = open_float_graph(graph)
+    plan = insert_qdq(model, ranges, keep, quantisable.rounded)
+    return _save_quantised(model, plan, precision, out, nothing_to_quantise(graph, model.graph))
 
 
 def _copy(fp32: Path, out: Path) -> None:
@@ -68,9 +98,11 @@ def _copy(fp32: Path, out: Path) -> None:
         shutil.copyfile(fp32, temporary)
 
 
-def _checked_ranges(fp32: Path, ranges: Ranges | None) -> Ranges:
+def _checked_ranges(fp32: Path, precision: Precision, ranges: Ranges | None) -> Ranges:
     if ranges is None:
-        raise CalibrationError(f"int8 of {fp32} needs calibrated ranges, got none; calibrate the file first")
+        raise CalibrationError(
+            f"{precision} of {fp32} needs calibrated ranges, got none; calibrate the file first"
+        )
     digest = graph_digest(fp32)
     if ranges.graph != digest:
         raise CalibrationError(
@@ -79,11 +111,37 @@ def _checked_ranges(fp32: Path, ranges: Ranges | None) -> Ranges:
     return ranges
 
 
-def _write_int8(fp32: Path, out: Path, ranges: Ranges, keep: Collection[str]) -> PrecisionReport:
+def _write_quantised(
+    fp32: Path, precision: Precision, out: Path, ranges: Ranges, keep: Collection[str]
+) -> PrecisionReport:
+    if precision is not Precision.FP8:
+        return write_int8(Quantisable(fp32, ranges), out, keep, precision)
     model = open_float_graph(fp32)
-    plan = insert_qdq(model, ranges, keep)
+    plan = insert_fp8(model, ranges, keep)
+    return _save_quantised(model, plan, precision, out, nothing_for_fp8(fp32, model.graph))
+
+
+def _save_quantised(
+    model: ir.Model, plan: Plan, precision: Precision, out: Path, nothing: CalibrationError
+) -> PrecisionReport:
     if not plan.readers:
-        raise nothing_to_quantise(fp32, model.graph)
+        raise nothing
     save_checked(model, out)
     nodes = [reader.node for reader in plan.readers] + [look_up.node for look_up in plan.look_ups]
-    return PrecisionReport(out, Precision.INT8, tuple(str(node.name) for node in nodes), plan.skipped)
+    return PrecisionReport(out, precision, tuple(str(node.name) for node in nodes), _kept(plan.skipped))
+
+
+def _write_int4(fp32: Path, out: Path, keep: Collection[str]) -> PrecisionReport:
+    model = open_float_graph(fp32)
+    converted, skipped = store_weights(model, keep)
+    if not converted:
+        raise CalibrationError(
+            f"{fp32} has no weights to store as int4: that needs a MatMul or Gemm by a constant float32"
+            " matrix of 16 rows or more; use fp32, fp16, bf16 or int8"
+        )
+    save_checked(model, out)
+    return PrecisionReport(out, Precision.INT4, tuple(converted), _kept(skipped))
+
+
+def _kept(skipped: Iterable[tuple[str, str]]) -> tuple[Kept, ...]:
+    return tuple(Kept(node, reason) for node, reason in skipped)

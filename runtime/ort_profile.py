@@ -17,6 +17,9 @@ _KERNEL = "_kernel_time"
 _TYPES = {"float": "float32", "double": "float64", "uint8": "int8"}
 """The profile's names that are not NumPy's; a uint8 kernel is INT8 arithmetic."""
 
+_WEIGHTS_RESTORED = frozenset({"MatMulNBits"})
+"""They restore weights of a few bits as they go, and compute in the type of their first input."""
+
 _REPEATING = frozenset({"Loop", "Scan"})
 """Their own type is that of their first input, often a counter; what they multiply in, their body tells."""
 
@@ -75,7 +78,7 @@ def _kernel(event: Mapping[str, Any]) -> Kernel:
         event["name"].removesuffix(_KERNEL),
         str(arguments.get("op_name", "")),
         str(arguments.get("provider", "")),
-        _type(arguments.get("input_type_shape", [])),
+        _type(str(arguments.get("op_name", "")), arguments.get("input_type_shape", [])),
     )
 
 
@@ -85,9 +88,9 @@ def _contains(repeating: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
     return event is not repeating and begin <= event.get("ts", -1) <= begin + length
 
 
-def _type(inputs: list[dict[str, object]]) -> str:
+def _type(op_type: str, inputs: list[dict[str, object]]) -> str:
     """The type of the first input, or int8 where any is: a DynamicQuantizeMatMul reads floats first."""
     types = [_TYPES.get(name, name) for entry in inputs for name in entry]
-    if "int8" in types:
+    if "int8" in types and op_type not in _WEIGHTS_RESTORED:
         return "int8"
     return types[0] if types else UNSEEN

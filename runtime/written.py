@@ -12,13 +12,15 @@ from runtime.sizing import with_sizes
 
 _INTEGER = frozenset({"ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul"})
 _INT8, _WIDEST = "int8", "float32"
+_FP8 = frozenset({ir.DataType.FLOAT8E4M3FN, ir.DataType.FLOAT8E5M2})
 
 
 def written_types(model: ir.Model, dims: Mapping[str, int]) -> dict[str, float]:
     """NumPy's name of a type to its share of all multiply-accumulates; {} where there are none.
 
-    An operator is INT8 where both its operands come out of a DequantizeLinear. One that repeats a graph of
-    its own counts as what that graph multiplies in.
+    An operator is INT8 or FP8 where both its operands come out of a DequantizeLinear, by what that reads;
+    with one of them alone, as where weights are stored as INT4, its arithmetic is that of the other. One
+    that repeats a graph of its own counts as what that graph multiplies in.
 
     dims: see runtime.costs.node_macs.
     """
@@ -38,12 +40,17 @@ def _type_of(node: ir.Node) -> str:
         types = {_type_of(inner) for inner in body.as_graph() if inner.op_type in MULTIPLYING}
         return types.pop() if len(types) == 1 else _WIDEST
     operands = node.inputs[:2]
-    if node.op_type in _INTEGER or all(map(_is_restored, operands)):
-        return _INT8
+    stored = tuple(map(_stored_as, operands))
+    if node.op_type in _INTEGER or all(stored):
+        return next((dtype.numpy().name for dtype in stored if dtype in _FP8), _INT8)
     floats = (value.dtype for value in operands if value is not None and value.dtype is not None)
     return next((dtype.numpy().name for dtype in floats if dtype.is_floating_point()), _WIDEST)
 
 
-def _is_restored(value: ir.Value | None) -> bool:
+def _stored_as(value: ir.Value | None) -> ir.DataType | None:
+    """What a DequantizeLinear makes `value` from; None where none does."""
     producer = value.producer() if value is not None else None
-    return producer is not None and producer.op_type == "DequantizeLinear"
+    if producer is None or producer.op_type != "DequantizeLinear":
+        return None
+    stored = producer.inputs[0]
+    return stored.dtype if stored is not None and stored.dtype is not None else ir.DataType.INT8

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Self
 
+from calibration.observers.contract import AnyOrder
 from calibration.observers.histogram import MagnitudeHistogram
 from calibration.observers.min_max import MinMaxObserver
 from calibration.ranges import Range
 from runtime.tensors import Array
 
 
-class ClippingObserver:
+class ClippingObserver(AnyOrder):
     """Keeps a histogram of fixed size.
 
     bins_to_keep: from the counts of a MagnitudeHistogram to how many of its first bins are not clipped.
@@ -25,6 +27,10 @@ class ClippingObserver:
         self._extremes.observe(values)
         if values.size:
             self._histogram.add(values, self._extremes.magnitude)
+
+    def merge(self, other: Self) -> None:
+        self._extremes.merge(other._extremes)
+        self._histogram.merge(other._histogram)
 
     def range(self) -> Range:
         seen = self._extremes.range()

@@ -8,6 +8,8 @@ once: the order of the stream and its cutting into batches leave no trace.
 from __future__ import annotations
 
 import math
+import threading
+from typing import Self
 
 import numpy as np
 
@@ -20,8 +22,14 @@ _LOG2_BINS = BINS.bit_length() - 1
 _LEAST_EXPONENT = -100
 """Finer bins would leave the range of float32; magnitudes below 2**-88 then share few bins."""
 
-_BLOCK = 1 << 16
+_BLOCK = 1 << 17
 """Values counted at a time: the working arrays stay in the cache."""
+
+_SIGNED = 2 * BINS
+"""Bins of a block, for negative values too: one array less than taking magnitudes."""
+
+_COPIES = 4
+"""Neighbouring values are counted apart, since many are equal and a processor waits for its own writes."""
 
 
 class MagnitudeHistogram:
@@ -42,24 +50,81 @@ class MagnitudeHistogram:
         """Count finite float32 `values`, none of which is beyond `magnitude`."""
         if magnitude == 0.0:
             return
-        self._grow_to(magnitude)
-        # A block is cut from one contiguous run; ONNX Runtime's outputs are, so nothing is copied.
+        self._grow_to(max(math.frexp(magnitude)[1] - _LOG2_BINS, _LEAST_EXPONENT))
+        # Blocks are cut from one contiguous run; ONNX Runtime's outputs are, so nothing is copied.
         flat = np.ascontiguousarray(values, np.float32).reshape(-1)
-        for start in range(0, flat.size, _BLOCK):
-            self._count(flat[start : start + _BLOCK])
+        self.counts += _counter().counts(flat, np.float32(1.0 / self.width))
 
-    def _grow_to(self, magnitude: float) -> None:
+    def merge(self, other: Self) -> None:
+        """Take in the values that `other` counted."""
+        if other._exponent is None:
+            return
+        self._grow_to(other._exponent)
+        counts, exponent = other.counts, other._exponent
+        while self._exponent is not None and exponent < self._exponent:
+            counts, exponent = _halved(counts), exponent + 1
+        self.counts = self.counts + counts
+
+    def _grow_to(self, exponent: int) -> None:
         """The least exponent that fits: it depends on the greatest magnitude alone."""
-        needed = max(math.frexp(magnitude)[1] - _LOG2_BINS, _LEAST_EXPONENT)
         if self._exponent is None:
-            self._exponent = needed
-        while self._exponent < needed:
-            merged = self.counts.reshape(-1, 2).sum(axis=1)
-            self.counts = np.concatenate([merged, np.zeros(BINS // 2, np.int64)])
+            self._exponent = exponent
+        while self._exponent < exponent:
+            self.counts = _halved(self.counts)
             self._exponent += 1
 
-    def _count(self, block: Array) -> None:
-        scaled = np.abs(block)
-        scaled *= np.float32(1.0 / self.width)
-        self.counts += np.bincount(scaled.astype(np.intp), minlength=BINS)
-        self.counts[0] -= block.size - np.count_nonzero(block)
+
+def _halved(counts: Array) -> Array:
+    """The same values in bins of twice the width."""
+    merged = counts.reshape(-1, 2).sum(axis=1)
+    return np.concatenate([merged, np.zeros(BINS // 2, np.int64)])
+
+
+class _Counter:
+    """Working arrays of one thread.
+
+    Counting is the product of a sparse matrix, which has a one in each value's row, with the number 1:
+    SciPy's is twice as fast as NumPy's bincount, and lets other threads run meanwhile.
+    """
+
+    def __init__(self) -> None:
+        from scipy.sparse import csc_array
+
+        self._filled = np.empty(_BLOCK, np.bool_)
+        self._shifts = np.tile(np.arange(_COPIES, dtype=np.int32) * _SIGNED + BINS, _BLOCK // _COPIES)
+        rows, ends = np.zeros(_BLOCK, np.int32), np.array([0, _BLOCK], np.int32)
+        self._matrix = csc_array((np.ones(_BLOCK, np.int32), rows, ends), shape=(_COPIES * _SIGNED, 1))
+        self._one = np.ones(1, np.int32)
+
+    def counts(self, values: Array, factor: np.float32) -> Array:
+        """How many `values` times `factor` have a magnitude in ]0, 1[, [1, 2[, [2, 3[, ...: int[BINS]."""
+        zeros = 0
+        total = np.zeros(_COPIES * _SIGNED, np.int32 if values.size < 2**31 else np.int64)
+        for start in range(0, values.size, _BLOCK):
+            block = values[start : start + _BLOCK]
+            filled = np.not_equal(block, 0, out=self._filled[: block.size])
+            zeros += block.size - int(np.count_nonzero(filled))
+            total += self._rows_counted(block, factor)
+        signed = total.reshape(_COPIES, _SIGNED).sum(axis=0)
+        counts: Array = signed[BINS:]
+        counts[1:] += signed[BINS - 1 : 0 : -1]
+        counts[0] -= zeros
+        return counts
+
+    def _rows_counted(self, block: Array, factor: np.float32) -> Array:
+        size = block.size
+        rows = self._matrix.indices[:size]
+        np.multiply(block, factor, out=rows, casting="unsafe")  # in float32, then towards zero
+        rows += self._shifts[:size]
+        self._matrix.indptr[1] = size
+        return self._matrix @ self._one
+
+
+_THREAD = threading.local()
+
+
+def _counter() -> _Counter:
+    counter = getattr(_THREAD, "counter", None)
+    if counter is None:
+        counter = _THREAD.counter = _Counter()
+    return counter

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import numpy as np
 
+from calibration.observers.contract import AnyOrder, not_finite
 from calibration.ranges import Range
 from runtime.errors import CalibrationError
 from runtime.tensors import Array
 
 
-class MinMaxObserver:
+class MinMaxObserver(AnyOrder):
     """Keeps two numbers."""
 
     def __init__(self, tensor: str) -> None:
@@ -28,13 +31,13 @@ class MinMaxObserver:
         # NOTE: NumPy's min and max return NaN if any value is one; runtimes' ReduceMax need not.
         minimum, maximum = float(values.min()), float(values.max())
         if not (np.isfinite(minimum) and np.isfinite(maximum)):
-            bad = values.size - int(np.count_nonzero(np.isfinite(values)))
-            raise CalibrationError(
-                f"tensor {self._tensor!r} holds {bad} NaN or infinite values of {values.size} during"
-                " calibration; check the FP32 graph and the feeds"
-            )
+            raise not_finite(values)
         self._minimum = min(self._minimum, minimum)
         self._maximum = max(self._maximum, maximum)
+
+    def merge(self, other: Self) -> None:
+        self._minimum = min(self._minimum, other._minimum)
+        self._maximum = max(self._maximum, other._maximum)
 
     def range(self) -> Range:
         if self._maximum < self._minimum:

@@ -25,6 +25,8 @@ def executed(types: dict[str, float], *, on_device: float = 1.0, fallback: tuple
         (Precision.BF16, {"bfloat16": 0.995, "float32": 0.005}),
         (Precision.INT8, {"int8": 1.0}),
         (Precision.INT8, {"uint8": 0.6, "int8": 0.395, "float32": 0.005}),
+        (Precision.INT8_MIXED, {"int8": 1.0}),
+        (Precision.FP8, {"float8_e4m3fn": 1.0}),
     ],
 )
 def test_what_ran_as_asked_gives_no_warning(precision: Precision, types: dict[str, float]) -> None:
@@ -34,6 +36,14 @@ def test_what_ran_as_asked_gives_no_warning(precision: Precision, types: dict[st
 REFUSED = [
     (Precision.INT8, executed({"float32": 1.0}), Kind.EMULATED, "INT8 is emulated: .* ran as float32 100.0%"),
     (Precision.INT8, executed({"float32": 0.51, "int8": 0.49}), Kind.EMULATED, "float32 51.0%, int8 49.0%"),
+    (Precision.FP8, executed({"float32": 1.0}), Kind.EMULATED, "FP8 is emulated: .* ran as float32 100.0%"),
+    (Precision.FP8, executed({"int8": 1.0}), Kind.EMULATED, "FP8 is emulated: .* ran as int8 100.0%"),
+    (
+        Precision.INT4,
+        executed({"int8": 0.8, "float32": 0.2}),
+        Kind.OTHER_TYPE,
+        "INT4 weights were multiplied not in float, but as int8 80.0%, float32 20.0%",
+    ),
     (Precision.FP32, executed({"bfloat16": 1.0}), Kind.OTHER_TYPE, "an FP32 run executed as bfloat16 100.0%"),
     (Precision.FP32, executed({"float32": 0.9, "tf32": 0.1}), Kind.OTHER_TYPE, "float32 90.0%, tf32 10.0%"),
     (Precision.FP16, executed({"int8": 1.0}), Kind.OTHER_TYPE, "FP16 executed as int8"),
@@ -93,7 +103,7 @@ def test_a_wider_float_is_named_but_not_refused(precision: Precision) -> None:
     assert warned.message == f"{precision.upper()} file, but 99% of the multiply-accumulates ran as float32"
 
 
-@pytest.mark.parametrize("precision", list(Precision))
+@pytest.mark.parametrize("precision", [each for each in Precision if each is not Precision.INT4])
 def test_a_little_that_the_backend_did_not_see_is_named_but_not_refused(precision: Precision) -> None:
     ran = executed({precision.kernel_type: 0.999, "unknown": 0.001}, on_device=0.999)
     (warned,) = attest(ran, precision, "cpu", written={}, allow_emulation=False)
@@ -113,6 +123,31 @@ def test_int8_in_part_is_named(share: float) -> None:
     (warned,) = attest(executed(types), Precision.INT8, "cpu", written={}, allow_emulation=False)
     told = f"INT8 in part: the multiply-accumulates ran as int8 {share:.1%}, float32 {1 - share:.1%}"
     assert warned.message == told
+
+
+@pytest.mark.parametrize("types", [{"float32": 1.0}, {"float16": 0.9, "unknown": 0.005, "float32": 0.095}])
+def test_int4_weights_are_said_to_be_weights_alone(types: dict[str, float]) -> None:
+    ran = executed(types, on_device=1 - types.get("unknown", 0))
+    *_, warned = attest(ran, Precision.INT4, "cpu", written={"float32": 1.0}, allow_emulation=False)
+    assert warned.kind is Kind.OTHER_TYPE
+    assert warned.message.startswith("weights alone are INT4: the multiply-accumulates ran as float")
+
+
+def test_fp8_is_held_to_what_the_file_has_in_fp8() -> None:
+    written = {"float8_e4m3fn": 0.3, "float32": 0.7}
+    (warned,) = attest(executed(written), Precision.FP8, "cpu", written=written, allow_emulation=False)
+    assert warned.message == (
+        "FP8 in part: the multiply-accumulates, 30.0% of them FP8 in the file, ran as float32 70.0%,"
+        " float8_e4m3fn 30.0%"
+    )
+    with pytest.raises(CheckFailed, match="FP8 is emulated"):
+        attest(
+            executed({"float8_e4m3fn": 0.1, "float32": 0.9}),
+            Precision.FP8,
+            "cpu",
+            written=written,
+            allow_emulation=False,
+        )
 
 
 HALF_LSTM = {"int8": 0.1, "float32": 0.9}

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.manifest import MANIFEST, SCHEMA_VERSION, read_manifest, write_manifest
+from bench.manifest import MANIFEST, SCHEMA_VERSION, KeptFacts, read_manifest, write_manifest
+from calibration.kept import Kept
 
 ENTRY = {
     "precision": "fp32",
@@ -46,6 +47,29 @@ def test_a_manifest_of_version_one_is_read(path: Path) -> None:
     assert entry.files == {"fp32.onnx": "b" * 64}
     assert (entry.warnings, entry.parity, entry.unchecked, entry.layers) == ((), None, None, None)
     assert entry.parsers == {}
+    assert entry.kept == ()
+
+
+def test_what_stays_in_float_is_kept_with_its_range(path: Path) -> None:
+    path.write_text(json.dumps(FIRST))
+    manifest = read_manifest(path)
+    assert manifest is not None
+    kept = (
+        KeptFacts.from_kept(Kept("mask", "beyond the format", "masked", -4294967295.0, 2.5)),
+        KeptFacts.from_kept(Kept("sum", "its sums")),
+    )
+    entry = manifest.graphs["fp32"].model_copy(update={"kept": kept})
+    write_manifest(path, manifest.with_graph("fp16", entry))
+    assert json.loads(path.read_text())["graphs"]["fp16"]["kept"][0] == {
+        "node": "mask",
+        "reason": "beyond the format",
+        "tensor": "masked",
+        "minimum": -4294967295.0,
+        "maximum": 2.5,
+    }
+    found = read_manifest(path)
+    assert found is not None
+    assert found.graphs["fp16"].kept == kept
 
 
 def test_a_graph_that_is_added_makes_it_a_manifest_of_this_version(path: Path) -> None:

@@ -56,8 +56,8 @@ def test_a_fixed_batch_is_run_whole(tmp_path: Path) -> None:
 
 def test_provenance_is_kept(tmp_path: Path) -> None:
     graph = tiny.attention(tmp_path)
-    ranges = calibrate(graph, tiny.sentences(3))
-    assert (ranges.method, ranges.samples, ranges.graph) == ("entropy", 3, graph_digest(graph))
+    ranges = calibrate(graph, tiny.sentences(3), "percentile")
+    assert (ranges.method, ranges.samples, ranges.graph) == ("percentile:99.99", 3, graph_digest(graph))
     ranges.save(tmp_path / "ranges.json")
     assert Ranges.load(tmp_path / "ranges.json") == ranges
 
@@ -90,11 +90,15 @@ def test_progress_is_told_of_every_sample(tmp_path: Path) -> None:
     assert seen == [("calibrating (min-max)", index) for index in range(4)]
 
 
-def test_nan_inside_the_graph_names_the_tensor(tmp_path: Path) -> None:
+def test_nan_inside_the_graph_names_the_tensor_and_the_sample(tmp_path: Path) -> None:
     text = tiny.graph_text("(float[batch,4] x) => (float[batch,n] y)", "r = Sqrt(x) y = MatMul(r, w)")
     graph = tiny.write(tmp_path / "g.onnx", text, {"w": (4, 2)})
-    with pytest.raises(CalibrationError, match="tensor 'r' holds 1 NaN or infinite values of 4"):
-        calibrate(graph, [{"x": np.array([[1, -1, 2, 3]], np.float32)}])
+    feed = {"x": np.array([[1, 1, 2, 3], [1, -1, 2, 3]], np.float32)}
+    complaint = (
+        "tensor 'r' holds 1 NaN or infinite values of 4 in sample 2 of the calibration; check the FP32"
+    )
+    with pytest.raises(CalibrationError, match=complaint):
+        calibrate(graph, [feed])
 
 
 def test_no_feeds_is_an_error(tmp_path: Path) -> None:

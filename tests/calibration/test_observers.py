@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import math
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -7,11 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from calibration.observers import OBSERVERS, ClippingObserver, MinMaxObserver, mean_squared_error
+from calibration.observers import (
+    OBSERVERS,
+    ClippingObserver,
+    MinMaxObserver,
+    NotFiniteError,
+    full_name,
+    mean_squared_error,
+    observer_maker,
+    percentile,
+)
 from calibration.observers.entropy import LEVELS, bins_to_keep
 from calibration.observers.histogram import BINS, MagnitudeHistogram
 from calibration.ranges import Range
-from runtime.errors import CalibrationError
+from runtime.errors import CalibrationError, UsageError
 from runtime.tensors import Array
 
 METHODS = pytest.mark.parametrize("method", OBSERVERS)
@@ -36,6 +49,37 @@ def test_neither_order_nor_batching_leaves_a_trace(method: str, data: st.DataObj
     shuffled = np.array(data.draw(st.permutations(list(values))), np.float32)
     cuts = data.draw(st.lists(st.integers(0, values.size), max_size=6).map(sorted))
     assert _range(method, *np.split(shuffled, cuts), np.empty(0, np.float32)) == _range(method, values)
+
+
+@METHODS
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), values=_STREAMS)
+def test_two_halves_merged_are_the_whole(method: str, data: st.DataObject, values: Array) -> None:
+    belongs = np.array(data.draw(st.lists(st.booleans(), min_size=values.size, max_size=values.size)), bool)
+    halves = [OBSERVERS[method]("x"), OBSERVERS[method]("x")]
+    for observer, half in zip(halves, (values[belongs], values[~belongs]), strict=True):
+        observer.observe(half)
+    halves[0].merge(halves[1])
+    assert halves[0].range() == _range(method, values)
+
+
+@METHODS
+def test_merging_leaves_the_other_as_it_was(method: str) -> None:
+    one, other = OBSERVERS[method]("x"), OBSERVERS[method]("x")
+    other.observe(_normal(1000))
+    one.observe(_normal(1000, seed=1) * np.float32(100))
+    one.merge(other)
+    one.observe(_normal(1000, seed=2) * np.float32(10_000))
+    assert other.range() == _range(method, _normal(1000))
+
+
+@METHODS
+def test_threads_at_once_leave_no_trace(method: str) -> None:
+    """Observers of different tensors work at once, and share working arrays of a thread."""
+    streams = [_normal(70_000, seed=seed) for seed in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda values: _range(method, *np.split(values, 7)), streams))
+    assert found == [_range(method, values) for values in streams]
 
 
 @METHODS
@@ -146,9 +190,9 @@ def test_zeros_alone_give_the_range_zero(method: str) -> None:
 
 @METHODS
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_nan_and_infinity_name_the_tensor(method: str, bad: float) -> None:
+def test_nan_and_infinity_are_refused(method: str, bad: float) -> None:
     values = np.array([1.0, bad, 2.0], np.float32)
-    with pytest.raises(CalibrationError, match="tensor 'x' holds 1 NaN or infinite values of 3"):
+    with pytest.raises(NotFiniteError, match=r"^1 NaN or infinite values of 3$"):
         _range(method, values)
 
 
@@ -196,3 +240,44 @@ def test_the_mean_squared_error_keeps_values_that_entropy_clips() -> None:
 def test_the_mean_squared_error_of_an_even_spread_is_least_where_127_and_a_half_steps_cover_it() -> None:
     """The outermost half step rounds down to level 127 as well as it would be clipped to it."""
     assert mean_squared_error.bins_to_keep(np.ones(2048)) == round(2048 * 127 / 127.5)
+
+
+@pytest.mark.parametrize("percentage", [50.0, 90.0, 99.0, 99.9, 100.0])
+def test_a_percentile_is_that_of_all_magnitudes_but_zeros(percentage: float) -> None:
+    values = np.append(_normal(50_000), np.zeros(30_000, np.float32))
+    magnitudes = np.abs(values[values != 0])
+    rank = math.ceil(Fraction(str(percentage)) * len(magnitudes) / 100)
+    exact = float(np.sort(magnitudes)[rank - 1])
+    observer = observer_maker(f"percentile:{percentage}")("x")
+    observer.observe(values)
+    # known to a bin, of which at least half are in use
+    assert exact <= observer.range().amax <= exact + float(magnitudes.max()) / (BINS // 2)
+
+
+def test_the_fewest_bins_that_hold_the_percentage_are_kept() -> None:
+    counts = np.array([50, 30, 0, 19, 1])
+    kept = {p: percentile.bins_to_keep(counts, p) for p in (50, 50.1, 80, 80.1, 99, 99.1, 100)}
+    assert kept == {50: 1, 50.1: 2, 80: 2, 80.1: 4, 99: 4, 99.1: 5, 100: 5}
+
+
+def test_methods_have_one_name_each() -> None:
+    assert [full_name(m) for m in ("entropy", "percentile", "percentile:99.90", "percentile:1e2")] == [
+        "entropy", "percentile:99.99", "percentile:99.9", "percentile:100",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("method", "complaint"),
+    [
+        ("percentil:99", "unknown calibration method 'percentil': did you mean percentile"),
+        ("entropy:8", "calibration method 'entropy:8': entropy takes no parameter; write entropy"),
+        ("percentile:", "'percentile:': a percentile is above 0 and at most 100; .* percentile:99.99"),
+        ("percentile:many", "'percentile:many': a percentile is above 0"),
+        ("percentile:nan", "'percentile:nan': a percentile is above 0"),
+        ("percentile:0", "'percentile:0': a percentile is above 0"),
+        ("percentile:100.1", "'percentile:100.1': a percentile is above 0"),
+    ],
+)
+def test_a_method_that_is_none_is_told_with_what_to_write(method: str, complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        observer_maker(method)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -41,9 +42,11 @@ def test_a_file_gives_back_the_same_bits(
     tmp_path_factory: pytest.TempPathFactory, triples: dict[str, tuple[float, float, float]]
 ) -> None:
     path = tmp_path_factory.mktemp("ranges") / "ranges.json"
-    ranges = Ranges({name: Range(*triple) for name, triple in triples.items()}, "entropy", 5, "ab", "cd")
+    tensors = {name: Range(*triple) for name, triple in triples.items()}
+    ranges = Ranges(tensors, "entropy", 5, "ab", "cd", {"tool numpy": "2.4.6"})
     ranges.save(path)
     assert Ranges.load(path) == ranges
+    assert Ranges.load(path).digest == json.loads(path.read_text())["digest"]
 
 
 @pytest.mark.parametrize(
@@ -51,7 +54,7 @@ def test_a_file_gives_back_the_same_bits(
     [
         ("", "JSONDecodeError"),
         ("[]", "TypeError"),
-        ('{"schema_version": 9}', "schema_version is 9, not 1"),
+        ('{"schema_version": 9}', "schema_version is 9, not 2"),
         ('{"schema_version": 1, "ranges": {"x": [0, NaN, 1]}}', "a range holds nan"),
         ('{"schema_version": 1, "ranges": {"x": [0, 1]}}', "TypeError"),
         ('{"schema_version": 1, "ranges": {}}', "KeyError: 'method'"),
@@ -60,13 +63,15 @@ def test_a_file_gives_back_the_same_bits(
 def test_a_broken_file_is_named_with_what_to_do(tmp_path: Path, text: str, complaint: str) -> None:
     path = tmp_path / "ranges.json"
     path.write_text(text)
-    with pytest.raises(CalibrationError, match=rf"ranges\.json is not .*{complaint}.*calibrate again"):
+    with pytest.raises(
+        CalibrationError, match=rf"ranges\.json is not a sound .*{complaint}.*calibrate again"
+    ):
         Ranges.load(path)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(
-        CalibrationError, match=r"absent\.json is not a file of calibrated ranges \(FileNotFound"
+        CalibrationError, match=r"absent\.json is not a sound file of calibrated ranges \(FileNotFound"
     ):
         Ranges.load(tmp_path / "absent.json")
 
@@ -76,5 +81,28 @@ def test_a_tensor_without_a_range_is_named() -> None:
         Ranges({}, "min-max", 1, "ab").of("x")
 
 
-def test_the_digest_of_the_feeds_can_be_added() -> None:
-    assert Ranges({}, "min-max", 1, "ab").with_feeds("cd").feeds == "cd"
+def test_the_origin_can_be_added() -> None:
+    ranges = Ranges({}, "min-max", 1, "ab").with_origin("cd", {"samples": "1"})
+    assert (ranges.feeds, ranges.provenance) == ("cd", {"samples": "1"})
+
+
+def test_a_file_of_version_1_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "ranges.json"
+    path.write_text(
+        '{"schema_version": 1, "method": "entropy", "samples": 5, "graph": "ab", "feeds": "cd",'
+        ' "ranges": {"x": [-1, 2, 1.5]}}'
+    )
+    assert Ranges.load(path) == Ranges({"x": Range(-1.0, 2.0, 1.5)}, "entropy", 5, "ab", "cd")
+
+
+def test_a_changed_number_is_noticed_unless_the_digest_is_taken_out(tmp_path: Path) -> None:
+    path = tmp_path / "ranges.json"
+    Ranges({"x": Range(-1.0, 2.0, 1.5)}, "entropy", 5, "ab").save(path)
+    document = json.loads(path.read_text())
+    document["ranges"]["x"][2] = 1.75
+    path.write_text(json.dumps(document))
+    with pytest.raises(CalibrationError, match="it is damaged, or edited and still has its old digest"):
+        Ranges.load(path)
+    del document["digest"]
+    path.write_text(json.dumps(document))
+    assert Ranges.load(path).tensors["x"].amax == 1.75

@@ -31,6 +31,23 @@ RESIDUAL_CNN_SHAPES = {
     "w1": (8, 3, 3, 3), "b1": (8,), "w2": (8, 8, 3, 3), "b2": (8,), "w3": (10, 8), "b3": (10,),
 }  # fmt: skip
 
+WIDE_CNN = """
+<ir_version: 10, opset_import: ["": 22]>
+wide_cnn (float[batch,16,8,8] images) => (float[batch,10] logits) {
+    [first] c1 = Conv<pads=[1,1,1,1]>(images, w1, b1)
+    [relu] r1 = Relu(c1)
+    [pool] p1 = MaxPool<kernel_shape=[2,2]>(r1)
+    [second] c2 = Conv<pads=[1,1,1,1]>(p1, w2)
+    [sum] s2 = Add(c2, p1)
+    [gap] g = GlobalAveragePool(s2)
+    [flat] f = Flatten(g)
+    [classify] logits = Gemm<transB=1>(f, w3, b3)
+}
+"""
+WIDE_CNN_SHAPES = {
+    "w1": (32, 16, 3, 3), "b1": (32,), "w2": (32, 32, 3, 3), "w3": (10, 32), "b3": (10,),
+}  # fmt: skip
+
 ATTENTION = """
 <ir_version: 10, opset_import: ["": 22]>
 attention (float[batch,6,16] x, int32[batch,6] mask) => (float[batch,6,16] y) {
@@ -93,6 +110,11 @@ def residual_cnn(folder: Path) -> Path:
     return write(folder / "cnn.onnx", RESIDUAL_CNN, RESIDUAL_CNN_SHAPES)
 
 
+def wide_cnn(folder: Path) -> Path:
+    """Of channels in multiples of 16, which FP8 convolutions want."""
+    return write(folder / "wide_cnn.onnx", WIDE_CNN, WIDE_CNN_SHAPES)
+
+
 def attention(folder: Path) -> Path:
     return write(folder / "attention.onnx", ATTENTION, ATTENTION_SHAPES, **ATTENTION_CONSTANTS)
 
@@ -102,6 +124,12 @@ def images(count: int, batch: int = 1, seed: int = 0) -> Iterator[Feed]:
     all_images = np.random.default_rng(seed).standard_normal((count, 3, 16, 16)).astype(np.float32)
     for start in range(0, count, batch):
         yield {"images": all_images[start : start + batch]}
+
+
+def wide_images(count: int, seed: int = 3) -> Iterator[Feed]:
+    random = np.random.default_rng(seed)
+    for _ in range(count):
+        yield {"images": random.standard_normal((1, 16, 8, 8)).astype(np.float32)}
 
 
 def sentences(count: int, seed: int = 0) -> Iterator[Feed]:

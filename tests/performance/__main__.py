@@ -13,7 +13,9 @@ from tests.performance import (
     caffe_export,
     caffe_memory,
     calibration_memory,
+    calibration_time,
     harness_cost,
+    low_precision,
     tensorflow_export,
     translation,
 )
@@ -25,6 +27,8 @@ BENCHMARKS: Mapping[str, Callable[[], list[Row]]] = {
     "caffe-memory": caffe_memory.run,
     "caffe-export": caffe_export.run,
     "calibration-memory": calibration_memory.run,
+    "calibration-time": calibration_time.run,
+    "low-precision": low_precision.run,
     "attention-gru": attention_gru.run,
     "translation": translation.run,
 }

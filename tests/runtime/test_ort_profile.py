@@ -49,6 +49,14 @@ def test_the_type_is_that_of_the_arithmetic(types: tuple[str, ...], name: str, t
     assert _read(tmp_path, _event("n", "MatMul", *types))[0].type == name
 
 
+@pytest.mark.parametrize("zero_points", [(), ("uint8",)])
+def test_a_product_by_int4_weights_is_float_whatever_its_zero_points_are(
+    zero_points: tuple[str, ...], tmp_path: Path
+) -> None:
+    event = _event("n", "MatMulNBits", "float", "float", *zero_points)
+    assert _read(tmp_path, event)[0].type == "float32"
+
+
 def test_only_multiplying_kernels_count_and_know_their_device() -> None:
     kernels = [
         Kernel("conv_token_1", "QLinearConv", CUDA, "int8"),

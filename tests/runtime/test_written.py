@@ -20,7 +20,8 @@ def test_a_float_graph_is_float(model: models.TinyModel) -> None:
 def graph(body: str, opset: int = 22) -> ir.Model:
     """x [b, 4] times w [4, 8] is 32 multiply-accumulates, times v [8, 2] another 16."""
     text = f"""<ir_version: 10, opset_import: ["": {opset}]> g
-        (float[b,4] x, float[4,8] w, float[8,2] v, float s, int8 z, int8[8,2] q)
+        (float[b,4] x, float[4,8] w, float[8,2] v, float s, int8 z, int8[8,2] q, float8e4m3fn f,
+         float8e4m3fn[8,2] qf, int4[8,2] qi)
         => (float[b,2] y) {{ {body} }}"""
     return ir.from_proto(onnx.parser.parse_model(text))
 
@@ -43,6 +44,24 @@ def test_weights_alone_in_int8_are_no_integer_arithmetic() -> None:
         graph("[one] a = MatMul(x, w)  vd = DequantizeLinear(q, s, z)  [two] y = MatMul(a, vd)"), {}
     )
     assert found == {"float32": 1.0}
+
+
+def test_fp8_is_told_by_what_is_restored() -> None:
+    found = written_types(
+        graph(
+            """[one] a = MatMul(x, w)
+            aq = QuantizeLinear(a, s, f)  ad = DequantizeLinear(aq, s, f)
+            vd = DequantizeLinear(qf, s, f)
+            [two] y = MatMul(ad, vd)"""
+        ),
+        {},
+    )
+    assert found == {"float32": 32 / 48, "float8_e4m3fn": 16 / 48}
+
+
+def test_weights_in_int4_are_multiplied_in_the_type_of_the_other_operand() -> None:
+    body = "[one] a = MatMul(x, w)  vd = DequantizeLinear(qi, s)  [two] y = MatMul(a, vd)"
+    assert written_types(graph(body), {}) == {"float32": 1.0}
 
 
 def test_halves_are_told_by_their_operands() -> None:

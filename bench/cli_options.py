@@ -1,0 +1,16 @@
+"""Flags that several commands have."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+CalibrationSamples = Annotated[int, typer.Option(min=1, help="Samples INT8 ranges are found on.")]
+CalibrationMethod = Annotated[
+    str | None,
+    typer.Option(
+        help="How ranges are found: min-max, percentile (or percentile:99.9), entropy or mean-squared-error;"
+        " what suits the model unless given."
+    ),
+]

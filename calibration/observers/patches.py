@@ -1,0 +1,103 @@
+"""Second moments of what a layer's weights are multiplied with: of rows, and of a convolution's patches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from calibration.observers.contract import not_finite
+from runtime.tensors import Array
+
+MOST_ROWS = 1024
+"""Of one sample, evenly spread: neighbouring patches of an image tell little more than one of them."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A two-dimensional convolution's geometry, as ONNX's Conv has it; sizes are (height, width).
+
+    pads: (top, left, bottom, right); None for `auto_pad` SAME, with the odd one behind if `upper`.
+    """
+
+    kernel: tuple[int, int]
+    strides: tuple[int, int] = (1, 1)
+    dilations: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] | None = (0, 0, 0, 0)
+    upper: bool = True
+
+    def patches(self, images: Array) -> Array:
+        """float32[positions, channels * kernel height * kernel width] of float32[N, C, H, W]."""
+        top, left, bottom, right = self.pads or self._same(images.shape[2:])
+        padded = np.pad(images, ((0, 0), (0, 0), (top, bottom), (left, right)))
+        reach = tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True))
+        views = sliding_window_view(padded, reach, axis=(2, 3))
+        views = views[
+            :, :, :: self.strides[0], :: self.strides[1], :: self.dilations[0], :: self.dilations[1]
+        ]
+        views = views.transpose(0, 2, 3, 1, 4, 5)
+        count, height, width = views.shape[:3]
+        at = _spread(count * height * width)
+        chosen: Array = views[at // (height * width), at // width % height, at % width]
+        return chosen.reshape(len(at), -1)
+
+    def _same(self, shape: Sequence[int]) -> tuple[int, int, int, int]:
+        """Pads of `auto_pad`: as many outputs as strides fit into the input, rounded up."""
+        before, after = [], []
+        for size, kernel, stride, dilation in zip(
+            shape, self.kernel, self.strides, self.dilations, strict=True
+        ):
+            reach = (kernel - 1) * dilation + 1
+            total = max((-(-size // stride) - 1) * stride + reach - size, 0)
+            less = total // 2
+            before.append(less if self.upper else total - less)
+            after.append(total - less if self.upper else less)
+        return before[0], before[1], after[0], after[1]
+
+
+class Moments:
+    """Keeps the sum of x xᵀ over the rows, or patches, x that it saw, float64[size, size], and how many.
+
+    Unlike ranges, a sum of products is rounded: the same samples in another order differ in the last bits.
+    """
+
+    def __init__(self, window: Window | None = None) -> None:
+        self._window = window
+        self._sum: Array | None = None
+        self.rows = 0
+
+    def observe(self, values: Array) -> None:
+        rows = _rows(values) if self._window is None else self._window.patches(values)
+        rows = np.ascontiguousarray(rows, np.float32)
+        product = rows.T @ rows
+        if not np.isfinite(product).all():
+            raise not_finite(values)
+        self._take(product, len(rows))
+
+    def merge(self, other: Self) -> None:
+        if other._sum is not None:
+            self._take(other._sum, other.rows)
+
+    @property
+    def mean(self) -> Array:
+        """The mean of x xᵀ, float64[size, size]; of no rows [0, 0]."""
+        return np.zeros((0, 0)) if self._sum is None else self._sum / self.rows
+
+    def _take(self, total: Array, rows: int) -> None:
+        if self._sum is None:
+            self._sum = np.zeros(total.shape, np.float64)
+        self._sum += total
+        self.rows += rows
+
+
+def _rows(values: Array) -> Array:
+    rows = values.reshape(-1, values.shape[-1])
+    return rows[_spread(len(rows))]
+
+
+def _spread(count: int) -> Array:
+    """At most MOST_ROWS indices of so many."""
+    return np.arange(count) if count <= MOST_ROWS else np.arange(MOST_ROWS) * count // MOST_ROWS

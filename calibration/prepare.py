@@ -1,0 +1,73 @@
+"""What an INT8 file is made of: a float graph, rescaled where that helps, its ranges, and rounded weights."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import onnx_ir as ir
+
+from calibration.equalisation import equalise, smooth, uneven_tensors
+from calibration.gemm import split_gemms
+from calibration.graphs import open_float_graph, save_checked
+from calibration.observers.channels import ChannelExtremes
+from calibration.ranges import Ranges
+from calibration.recipe import Recipe
+from calibration.stream import observe
+from runtime.progress import Progress, silent
+from runtime.tensors import Array, Feed
+
+Feeds = Callable[[], Iterable[Feed]]
+"""Gives the calibration samples anew each time; they are finite."""
+
+
+@dataclass(frozen=True)
+class Quantisable:
+    """graph: float; ranges: of this very file; rounded: int8 values of weights (calibration.rounding)."""
+
+    graph: Path
+    ranges: Ranges
+    rounded: Mapping[str, Array] = field(default_factory=dict)
+
+
+def rescale(
+    fp32: Path,
+    out: Path,
+    feeds: Feeds,
+    recipe: Recipe,
+    progress: Progress = silent,
+    *,
+    together: bool = False,
+) -> int:
+    """Write `fp32` with the channels that the recipe evens out rescaled; returns how many places changed.
+
+    It computes what `fp32` does to the last bit, and its tensors keep their names, but for one in front of
+    each smoothed product. Raises as calibration.stream.observe and save_checked.
+    """
+    model = open_float_graph(fp32)
+    split_gemms(model.graph)
+    changed = 0
+    with tempfile.TemporaryDirectory(prefix="calibration-") as folder:
+        if recipe.equalise is not None:
+            magnitudes = _magnitudes(model, fp32, feeds(), progress, together=together)
+            changed += equalise(model.graph, magnitudes, recipe.equalise)
+        if recipe.smooth is not None:
+            graph = Path(folder) / "equalised.onnx"
+            save_checked(model, graph)
+            magnitudes = _magnitudes(model, graph, feeds(), progress, together=together)
+            changed += smooth(model.graph, magnitudes, recipe.smooth)
+        save_checked(model, out)
+    return changed
+
+
+def _magnitudes(
+    model: ir.Model, graph: Path, feeds: Iterable[Feed], progress: Progress, *, together: bool
+) -> dict[str, Array]:
+    """The greatest absolute value of each channel of the tensors that a rescaling asks for."""
+    observers = {name: ChannelExtremes(name, axis) for name, axis in uneven_tensors(model.graph).items()}
+    if not observers:
+        return {}
+    observe(graph, feeds, observers, "comparing channels", progress, together=together)
+    return {name: observer.amax for name, observer in observers.items()}
