@@ -39,6 +39,9 @@ _RANGE_TOOLS = ("onnxruntime", "onnxruntime-gpu")
 _MAGNITUDE_SAMPLES = 16
 """Samples on which FP16 and BF16 find what overflows; calibration.half_ranges.HEADROOM is for all others."""
 
+_ROUNDING_SAMPLES = 32
+"""Samples on which the rounding of weights is found, or fewer: 8,192 rows for each layer with many positions."""
+
 _TOGETHER = 64
 """Samples of a calibration batch where they depend on each other: enough for the statistics of a batch."""
 
@@ -146,6 +149,9 @@ class Calibrated:
     def _all_feeds(self) -> Iterable[Feed]:
         return self.feeds(self._samples)
 
+    def _rounding_feeds(self) -> Iterable[Feed]:
+        return self.feeds(min(_ROUNDING_SAMPLES, self._samples))
+
     def _ranges_of(self, graph: StoredGraph) -> Ranges:
         from calibration.collect import calibrate
 
@@ -181,8 +187,8 @@ class Calibrated:
         stored = self.entry.present(self.name(Precision.INT8), self.base.entry.sha256)
         if stored is not None:
             return stored_weights(stored.path)
-        together = self.subject.batch_dependent
-        return round_weights(graph, self._all_feeds, self.display, together=together)
+        feeds, together = self._rounding_feeds, self.subject.batch_dependent
+        return round_weights(graph, feeds, self.display, together=together)
 
     def name(self, precision: Precision) -> str:
         """What a graph at `precision` is called in the store."""

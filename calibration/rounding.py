@@ -111,7 +111,7 @@ def round_with_feedback(matrix: Array, moments: Array, scales: Array) -> Array:
     damped = moments + np.eye(len(moments)) * _DAMPING * np.trace(moments) / len(moments)
     # What matters most is rounded first, while all others can still make it good.
     order = np.argsort(-np.diag(damped), kind="stable")
-    spread = np.linalg.cholesky(np.linalg.inv(damped[np.ix_(order, order)])).T
+    spread = _upper_root_of_inverse(damped[np.ix_(order, order)])
     left = matrix[:, order].copy()
     steps = np.empty_like(left)
     for start in range(0, len(order), _BLOCK):
@@ -121,6 +121,18 @@ def round_with_feedback(matrix: Array, moments: Array, scales: Array) -> Array:
     result = np.empty(matrix.shape, np.int8)
     result[:, order] = steps
     return result
+
+
+def _upper_root_of_inverse(matrix: Array) -> Array:
+    """Upper U with UᵀU the inverse of a positive definite `matrix`, which itself is never inverted.
+
+    With C the Cholesky factor of the matrix read backwards, R = flip(C)ᵀ is lower and RᵀR the matrix.
+    """
+    import scipy.linalg
+
+    factor = scipy.linalg.cholesky(matrix[::-1, ::-1], lower=True, check_finite=False)
+    inverse, _ = scipy.linalg.lapack.dtrtri(np.asfortranarray(factor[::-1, ::-1].T), lower=1)
+    return np.asarray(inverse).T
 
 
 def _round_block(left: Array, spread: Array, scales: Array, steps: Array) -> Array:

@@ -99,7 +99,7 @@ class _Counter:
     def counts(self, values: Array, factor: np.float32) -> Array:
         """How many `values` times `factor` have a magnitude in ]0, 1[, [1, 2[, [2, 3[, ...: int[BINS]."""
         zeros = 0
-        total = np.zeros(_COPIES * _SIGNED, np.int32 if values.size < 2**31 else np.int64)
+        total: Array = np.zeros(_COPIES * _SIGNED, np.int32 if values.size < 2**31 else np.int64)
         for start in range(0, values.size, _BLOCK):
             block = values[start : start + _BLOCK]
             filled = np.not_equal(block, 0, out=self._filled[: block.size])
@@ -117,7 +117,8 @@ class _Counter:
         np.multiply(block, factor, out=rows, casting="unsafe")  # in float32, then towards zero
         rows += self._shifts[:size]
         self._matrix.indptr[1] = size
-        return self._matrix @ self._one
+        counted: Array = self._matrix @ self._one
+        return counted
 
 
 _THREAD = threading.local()

@@ -12,7 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from calibration.observers.contract import not_finite
 from runtime.tensors import Array
 
-MOST_ROWS = 1024
+MOST_ROWS = 256
 """Of one sample, evenly spread: neighbouring patches of an image tell little more than one of them."""
 
 

@@ -1,8 +1,8 @@
 """INT8 files of ours beside those of ONNX Runtime's `quantize_static` and of NNCF: accuracy and speed.
 
-The same FP32 graph, the same calibration samples, the same samples to judge on; each file runs in our sessions
-of both backends, so that only the files differ. Aims (ratio at least): on `ort` 0.97 of the fastest of ONNX
-Runtime's recipes, on `openvino` 0.97 of NNCF's, at no less SQNR.
+The same FP32 graph, the same calibration samples, the same samples to judge on; each file runs in our
+sessions of both backends, so that only the files differ. Aims: on `ort` 0.97 of the speed of the fastest of
+ONNX Runtime's recipes, on `openvino` 0.97 of that of NNCF's, at no less SQNR.
 """
 
 from __future__ import annotations
@@ -187,5 +187,8 @@ def _row(
     sqnr = "" if record.sqnr_db is None else f", {record.sqnr_db:.1f} dB"
     figure = f"{milliseconds[name]:.2f} ms{sqnr}{agreement}"
     return Row(
-        f"{contest.title} {backend}: {name}", figure, "ours (speed)", milliseconds["ours"] / milliseconds[name]
+        f"{contest.title} {backend}: {name}",
+        figure,
+        "ours (speed)",
+        milliseconds["ours"] / milliseconds[name],
     )
