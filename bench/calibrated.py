@@ -40,7 +40,7 @@ _MAGNITUDE_SAMPLES = 16
 """Samples on which FP16 and BF16 find what overflows; calibration.half_ranges.HEADROOM is for all others."""
 
 _ROUNDING_SAMPLES = 32
-"""Samples on which the rounding of weights is found, or fewer: 8,192 rows for each layer with many positions."""
+"""Samples on which the rounding of weights is found: 8,192 rows for a layer with many positions."""
 
 _TOGETHER = 64
 """Samples of a calibration batch where they depend on each other: enough for the statistics of a batch."""

@@ -17,7 +17,7 @@ from bench.store import Identity, StoredGraph
 from calibration.precision import Precision
 from model_zoo import catalog
 from model_zoo.samples import LazyFeeds
-from model_zoo.spec import Ask, FeedSource, Task, Told, Variant
+from model_zoo.spec import CLIPS_LITTLE, Ask, FeedSource, Task, Told, Variant
 from runtime.errors import StoreError, UsageError, unknown_name
 from runtime.files import sha256_of_file
 from runtime.tensors import TensorSpec
@@ -67,7 +67,7 @@ class Subject:
     ready: Mapping[Precision, StoredGraph] = field(default_factory=dict)
     weights_sha256: str | None = None
     own: Precision = Precision.FP32
-    calibration_method: str = "mean-squared-error"
+    calibration_method: str = CLIPS_LITTLE
     trained: str = ""
     sizes: Mapping[str, int] = field(default_factory=dict)
     tell: Callable[[Path | None, Ask], Iterator[Told]] | None = None

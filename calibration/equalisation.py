@@ -5,7 +5,8 @@ two steps. Dividing the large channels down and multiplying the weights that rea
 the weights, which have a scale for each output channel. How far it is moved is the `strength`
 (G. Xiao et al., "SmoothQuant", ICML 2023, equation 4; for convolutions M. Nagel et al., ICCV 2019).
 
-Factors are powers of two: the rescaled network computes the same bits in float, for no mantissa changes.
+Factors are powers of two: the rescaled network computes the same bits in float, for no mantissa changes. A
+shift (`smooth`) is exact but for rounding.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import onnx_ir as ir
 
 from calibration.channels import FIXED, Absorber, channel_groups
 from calibration.graphs import Names, add_initializer, add_node
+from calibration.observers.channels import ChannelExtremes
 from calibration.placement import Plan, plan_int8
 from runtime.tensors import Array
 
@@ -38,18 +40,18 @@ def uneven_tensors(graph: ir.Graph) -> dict[str, int]:
     return found
 
 
-def equalise(graph: ir.Graph, magnitudes: Mapping[str, Array], strength: float) -> int:
+def equalise(graph: ir.Graph, extremes: Mapping[str, ChannelExtremes], strength: float) -> int:
     """Rescale channels in place wherever the network takes the factors in; returns how many it rescaled.
 
-    magnitudes: the greatest absolute value of each channel, of the tensors that `uneven_tensors` names.
-    strength:   0 leaves all unevenness to the activations, 1 hands all of it to the weights.
+    extremes: of each channel, of the tensors that `uneven_tensors` names.
+    strength: 0 leaves all unevenness to the activations, 1 hands all of it to the weights.
     """
     groups, plan = channel_groups(graph), plan_int8(graph)
     count = 1 + max((int(c.groups.max(initial=0)) for c in groups.tensors.values()), default=0)
     seen = np.zeros(count)
     for value, channels in groups.tensors.items():
-        if value.name in plan.sources and value.name in magnitudes:
-            np.maximum.at(seen, groups.resolved(channels), _relative(magnitudes[str(value.name)]))
+        if value.name in plan.sources and value.name in extremes:
+            np.maximum.at(seen, groups.resolved(channels), _relative(extremes[str(value.name)].amax))
     weighed = np.zeros(count)
     axes = {reader.node: reader.weight for reader in plan.readers if reader.weight is not None}
     for absorber in groups.readers:
@@ -63,25 +65,62 @@ def equalise(graph: ir.Graph, magnitudes: Mapping[str, Array], strength: float) 
     return int(np.count_nonzero(factors != 1.0))
 
 
-def smooth(graph: ir.Graph, magnitudes: Mapping[str, Array], strength: float) -> int:
-    """Put a multiplication in front of products that nothing before them could rescale; returns how many.
+def smooth(
+    graph: ir.Graph,
+    extremes: Mapping[str, ChannelExtremes],
+    strength: float | None,
+    *,
+    shift: bool = False,
+) -> int:
+    """Even out what products read that nothing before could rescale; returns how many tensors it changed.
 
-    Those are the MatMuls of a transformer behind what is also read in float: a normalisation whose result
-    goes on as a residual, or a GELU.
+    Those are the inputs of a transformer's MatMuls behind what is also read in float, a normalisation whose
+    result goes on as a residual, or behind a GELU. A multiplication in front of the products divides channels
+    as `strength` says (None: not at all). With `shift` a subtraction before it centres each channel that is
+    not symmetric, and the bias behind the product takes in what that changes: a GELU's result, of which
+    nothing is below -0.17, then has steps half as wide (X. Wei et al., "Outlier Suppression+", EMNLP 2023).
     """
     plan = plan_int8(graph)
     names = Names(graph)
     changed = 0
     for value, nodes in _products(plan):
-        if value.name not in magnitudes:
+        if value.name not in extremes:
             continue
-        seen = _relative(magnitudes[str(value.name)])
-        weighed = np.max([_columns(_array(node, 1), 1, 0) for node in nodes], axis=0)
-        factors = _factors(seen, weighed, strength)
-        if np.any(factors != 1.0):
-            _divide(graph, value, nodes, factors, names)
+        seen = extremes[str(value.name)]
+        middles = _middles(seen) if shift and all(map(_bias_behind, nodes)) else np.zeros(len(seen.amax))
+        magnitudes = np.maximum(seen.maximum - middles, middles - seen.minimum)
+        factors = np.ones(len(middles))
+        if strength is not None:
+            weighed = np.max([_columns(_array(node, 1), 1, 0) for node in nodes], axis=0)
+            factors = _factors(_relative(magnitudes), weighed, strength)
+        if np.any(factors != 1.0) or middles.any():
+            _centre_and_divide(graph, value, nodes, (middles, factors), names)
             changed += 1
     return changed
+
+
+_LEAST_GAIN = 0.9
+"""A shift is worth a subtraction where it leaves less of the greatest magnitude than this."""
+
+
+def _middles(seen: ChannelExtremes) -> Array:
+    """What to subtract from each channel, float32 values; zeros where that makes steps hardly finer."""
+    middles = (seen.minimum.astype(np.float64) + seen.maximum) / 2
+    halves = (seen.maximum.astype(np.float64) - seen.minimum) / 2
+    gains = halves.max() < _LEAST_GAIN * seen.amax.max()
+    return np.where(gains, middles, 0.0).astype(np.float32).astype(np.float64)
+
+
+def _bias_behind(node: ir.Node) -> ir.Value | None:
+    """The constant that the only reader of a product adds to it, one number for each column."""
+    uses = tuple(node.outputs[0].uses())
+    if len(uses) != 1 or node.outputs[0].is_graph_output() or uses[0].node.op_type != "Add":
+        return None
+    bias = uses[0].node.inputs[1 - uses[0].idx]
+    if bias is None or bias.const_value is None or len(bias.uses()) != 1 or bias.is_graph_output():
+        return None
+    columns = _array(node, 1).shape[1]
+    return bias if bias.const_value.shape.numpy() == (columns,) else None
 
 
 def _products(plan: Plan) -> Iterator[tuple[ir.Value, list[ir.Node]]]:
@@ -136,17 +175,32 @@ def _absorb(graph: ir.Graph, absorber: Absorber, factors: Array) -> None:
         _replace(absorber.node.inputs[parameter.index], array / wide if parameter.inverse else array * wide)
 
 
-def _divide(graph: ir.Graph, value: ir.Value, nodes: list[ir.Node], factors: Array, names: Names) -> None:
-    inverse = add_initializer(
-        graph, ir.tensor((1.0 / factors).astype(np.float32), name=names.new(f"{value.name}_smoothing"))
-    )
-    scaled = ir.node("Mul", [value, inverse], name=names.new(f"{value.name}_smooth"))
-    scaled.outputs[0].name = names.new(f"{value.name}_smoothed")
-    scaled.outputs[0].type, scaled.outputs[0].shape = value.type, value.shape
-    add_node(graph, scaled, after=value)
+def _centre_and_divide(
+    graph: ir.Graph, value: ir.Value, nodes: list[ir.Node], change: tuple[Array, Array], names: Names
+) -> None:
+    """Let `nodes` read (value - middles) / factors, and their weights and biases make that good."""
+    middles, factors = change
+    current = value
+    if middles.any():
+        current = _applied(graph, "Sub", current, middles, names.new(f"{value.name}_centred"))
+    if np.any(factors != 1.0):
+        current = _applied(graph, "Mul", current, 1.0 / factors, names.new(f"{value.name}_smoothed"))
     for node in nodes:
-        node.replace_input_with(0, scaled.outputs[0])
-        _replace(node.inputs[1], _array(node, 1) * factors[:, None].astype(np.float32))
+        weight = _array(node, 1)
+        bias = _bias_behind(node)
+        if bias is not None and bias.const_value is not None and middles.any():
+            _replace(bias, bias.const_value.numpy() + middles @ weight.astype(np.float64))
+        node.replace_input_with(0, current)
+        _replace(node.inputs[1], weight * factors[:, None].astype(np.float32))
+
+
+def _applied(graph: ir.Graph, op_type: str, value: ir.Value, array: Array, name: str) -> ir.Value:
+    """A new value `name`: an operator of `value` and one number for each channel, behind `value`."""
+    constant = add_initializer(graph, ir.tensor(array.astype(np.float32), name=f"{name}_by"))
+    node = ir.node(op_type, [value, constant], name=name)
+    node.outputs[0].name, node.outputs[0].type, node.outputs[0].shape = name, value.type, value.shape
+    add_node(graph, node, after=value)
+    return node.outputs[0]
 
 
 def _replace(value: ir.Value | None, array: Array) -> None:

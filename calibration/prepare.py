@@ -43,31 +43,32 @@ def rescale(
 ) -> int:
     """Write `fp32` with the channels that the recipe evens out rescaled; returns how many places changed.
 
-    It computes what `fp32` does to the last bit, and its tensors keep their names, but for one in front of
-    each smoothed product. Raises as calibration.stream.observe and save_checked.
+    It computes what `fp32` does to the last bit, but for the rounding of a shift, and its tensors keep their
+    names; new ones stand in front of smoothed products. Raises as calibration.stream.observe and
+    save_checked.
     """
     model = open_float_graph(fp32)
     split_gemms(model.graph)
     changed = 0
     with tempfile.TemporaryDirectory(prefix="calibration-") as folder:
         if recipe.equalise is not None:
-            magnitudes = _magnitudes(model, fp32, feeds(), progress, together=together)
-            changed += equalise(model.graph, magnitudes, recipe.equalise)
-        if recipe.smooth is not None:
+            extremes = _extremes(model, fp32, feeds(), progress, together=together)
+            changed += equalise(model.graph, extremes, recipe.equalise)
+        if recipe.smooth is not None or recipe.shift:
             graph = Path(folder) / "equalised.onnx"
             save_checked(model, graph)
-            magnitudes = _magnitudes(model, graph, feeds(), progress, together=together)
-            changed += smooth(model.graph, magnitudes, recipe.smooth)
+            extremes = _extremes(model, graph, feeds(), progress, together=together)
+            changed += smooth(model.graph, extremes, recipe.smooth, shift=recipe.shift)
         save_checked(model, out)
     return changed
 
 
-def _magnitudes(
+def _extremes(
     model: ir.Model, graph: Path, feeds: Iterable[Feed], progress: Progress, *, together: bool
-) -> dict[str, Array]:
-    """The greatest absolute value of each channel of the tensors that a rescaling asks for."""
+) -> dict[str, ChannelExtremes]:
+    """Of each channel of the tensors that a rescaling asks for."""
     observers = {name: ChannelExtremes(name, axis) for name, axis in uneven_tensors(model.graph).items()}
     if not observers:
         return {}
     observe(graph, feeds, observers, "comparing channels", progress, together=together)
-    return {name: observer.amax for name, observer in observers.items()}
+    return observers

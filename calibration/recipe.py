@@ -5,6 +5,7 @@ weights. Each is independent of the others, and on where it was measured to help
 
     equalise:0.25   evens out channels where the network takes the factors in (calibration.equalisation)
     smooth:0.5      does so in front of products where nothing before takes them in (the same)
+    shift           centres channels there that are not symmetric (the same)
     feedback        rounds weights for the layer's answers (calibration.rounding)
 """
 
@@ -17,7 +18,7 @@ from typing import Self
 from calibration.observers import full_name
 from runtime.errors import UsageError, unknown_name
 
-_STRENGTHS: Mapping[str, float | None] = {"equalise": 0.25, "smooth": 0.5, "feedback": None}
+_STRENGTHS: Mapping[str, float | None] = {"equalise": 0.25, "smooth": 0.5, "shift": None, "feedback": None}
 """Name of a pass to its strength unless one is given; None for those that have none."""
 
 
@@ -28,6 +29,7 @@ class Recipe:
     method: str
     equalise: float | None = None
     smooth: float | None = None
+    shift: bool = False
     feedback: bool = False
 
     @classmethod
@@ -44,12 +46,12 @@ class Recipe:
     @property
     def changes_graph(self) -> bool:
         """Whether INT8 is made of a rescaled float graph."""
-        return self.equalise is not None or self.smooth is not None
+        return self.equalise is not None or self.smooth is not None or self.shift
 
     def __str__(self) -> str:
         parts = [self.method]
         parts += [f"{name}:{getattr(self, name):g}" for name in ("equalise", "smooth") if getattr(self, name)]
-        return "+".join([*parts, *(["feedback"] if self.feedback else [])])
+        return "+".join([*parts, *(name for name in ("shift", "feedback") if getattr(self, name))])
 
 
 def _pass(text: str, each: str) -> tuple[str, float | None]:

@@ -20,7 +20,7 @@ import onnx_ir as ir
 from calibration.gemm import split_gemms
 from calibration.graphs import open_float_graph
 from calibration.observers.contract import Observer
-from calibration.observers.patches import Moments, Window
+from calibration.observers.patches import Moments, Window, blocks
 from calibration.placement import Reader, plan_int8
 from calibration.qdq import STORED
 from calibration.ranges import INT8_MAX, symmetric_scale
@@ -32,11 +32,8 @@ from runtime.tensors import Array, Feed
 _DAMPING = 1e-3
 """Of the mean square of the inputs, added to each: directions no sample showed must not be free."""
 
-_BLOCK = 128
+_BLOCK = 32
 """Columns whose errors are handed on together; it changes no result, only how fast it is found."""
-
-MOST_INPUTS = 6144
-"""Inputs of a layer, beyond which its moments would take 300 MB and minutes: rounded to the nearest."""
 
 _MOST_BYTES = 1 << 30
 """Of moments that are gathered in one pass over the samples."""
@@ -87,9 +84,12 @@ def round_weights(
         for layer in progress(layers, "rounding weights"):
             matrix = layer.matrix()
             scales = symmetric_scale(np.abs(matrix).max(axis=1)).astype(np.float64)
-            mean = moments[layer.tensor, layer.window].mean
-            if mean.any():
-                rounded[layer.weight] = layer.restored(round_with_feedback(matrix, mean, scales))
+            means = moments[layer.tensor, layer.window].means
+            steps = [
+                round_with_feedback(matrix[:, block], mean, scales)
+                for block, mean in zip(blocks(layer.inputs), means, strict=True)
+            ]
+            rounded[layer.weight] = layer.restored(np.concatenate(steps, axis=1))
     return rounded
 
 
@@ -108,6 +108,8 @@ def round_with_feedback(matrix: Array, moments: Array, scales: Array) -> Array:
 
     matrix: float64[outputs, inputs]; moments: mean of x xᵀ, float64[inputs, inputs]; scales: one an output.
     """
+    if not moments.any():  # nothing but zeros was ever multiplied with
+        return np.clip(np.rint(matrix / scales[:, None]), -INT8_MAX, INT8_MAX).astype(np.int8)
     damped = moments + np.eye(len(moments)) * _DAMPING * np.trace(moments) / len(moments)
     # What matters most is rounded first, while all others can still make it good.
     order = np.argsort(-np.diag(damped), kind="stable")
@@ -148,7 +150,7 @@ def _round_block(left: Array, spread: Array, scales: Array, steps: Array) -> Arr
 def _layers(graph: ir.Graph) -> Iterator[_Layer]:
     for reader in plan_int8(graph).readers:
         layer = _layer(reader)
-        if layer is not None and layer.inputs <= MOST_INPUTS:
+        if layer is not None:
             yield layer
 
 
@@ -189,7 +191,8 @@ def _passes(layers: Iterable[_Layer]) -> Iterator[list[_Layer]]:
     taken: list[_Layer] = []
     held: dict[tuple[str, Window | None], int] = {}
     for layer in layers:
-        key, size = (layer.tensor, layer.window), layer.inputs**2 * 8
+        key = (layer.tensor, layer.window)
+        size = sum((block.stop - block.start) ** 2 * 8 for block in blocks(layer.inputs))
         if taken and key not in held and sum(held.values()) + size > _MOST_BYTES:
             yield taken
             taken, held = [], {}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from model_zoo.framing import CENTRE_CROP, Framing
 from model_zoo.network import Network
 from model_zoo.photographs import ImageSet, photograph_set
-from model_zoo.spec import Counts, FeedSource, Task, Variant
+from model_zoo.spec import CLIPS_LITTLE, Counts, FeedSource, Task, Variant
 from model_zoo.tasks import CLASSIFICATION
 from runtime.errors import unknown_name
 from runtime.progress import Progress
@@ -48,7 +48,7 @@ def variant_of(
     description: str,
     frameworks: Mapping[str, InFramework],
     task: Task = CLASSIFICATION,
-    calibration_method: str = "entropy",
+    calibration_method: str = CLIPS_LITTLE,
 ) -> Variant:
     """A variant of `model` whose network is, by the framework's name, one of `frameworks`."""
     return Variant(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Self
 
 import numpy as np
@@ -58,39 +59,52 @@ class Window:
         return before[0], before[1], after[0], after[1]
 
 
-class Moments:
-    """Keeps the sum of x xᵀ over the rows, or patches, x that it saw, float64[size, size], and how many.
+MOST_INPUTS = 1152
+"""Of a block. A layer of 4,608 inputs, a 3x3 convolution of 512 channels, costs a sixteenth in four blocks of
+what it costs in one, and the answers of ResNet50 and CRNN are as close."""
 
-    Unlike ranges, a sum of products is rounded: the same samples in another order differ in the last bits.
+
+class Moments:
+    """Keeps the sum of x xᵀ over the rows, or patches, x that it saw, and how many; in blocks of neighbours.
+
+    Products of inputs of different blocks are not kept. Unlike ranges, a sum of products is rounded: the same
+    samples in another order differ in the last bits.
     """
 
     def __init__(self, window: Window | None = None) -> None:
         self._window = window
-        self._sum: Array | None = None
+        self._sums: list[Array] = []
         self.rows = 0
 
     def observe(self, values: Array) -> None:
         rows = _rows(values) if self._window is None else self._window.patches(values)
-        rows = np.ascontiguousarray(rows, np.float32)
-        product = rows.T @ rows
-        if not np.isfinite(product).all():
+        parts = (np.ascontiguousarray(rows[:, block], np.float32) for block in blocks(rows.shape[1]))
+        products = [part.T @ part for part in parts]
+        if not all(np.isfinite(product).all() for product in products):
             raise not_finite(values)
-        self._take(product, len(rows))
+        self._take(products, len(rows))
 
     def merge(self, other: Self) -> None:
-        if other._sum is not None:
-            self._take(other._sum, other.rows)
+        if other._sums:
+            self._take(other._sums, other.rows)
 
     @property
-    def mean(self) -> Array:
-        """The mean of x xᵀ, float64[size, size]; of no rows [0, 0]."""
-        return np.zeros((0, 0)) if self._sum is None else self._sum / self.rows
+    def means(self) -> list[Array]:
+        """The mean of x xᵀ of each of `blocks`, float64[block, block]; none before the first row."""
+        return [total / self.rows for total in self._sums]
 
-    def _take(self, total: Array, rows: int) -> None:
-        if self._sum is None:
-            self._sum = np.zeros(total.shape, np.float64)
-        self._sum += total
+    def _take(self, sums: Sequence[Array], rows: int) -> None:
+        if not self._sums:
+            self._sums = [np.zeros(each.shape) for each in sums]
+        self._sums = [total + each for total, each in zip(self._sums, sums, strict=True)]
         self.rows += rows
+
+
+def blocks(inputs: int) -> list[slice]:
+    """So many inputs in the fewest blocks of about one size, none with more than MOST_INPUTS."""
+    count = -(-inputs // MOST_INPUTS)
+    edges = [inputs * index // count for index in range(count + 1)]
+    return [slice(start, stop) for start, stop in pairwise(edges)]
 
 
 def _rows(values: Array) -> Array:

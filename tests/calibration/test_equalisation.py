@@ -12,6 +12,7 @@ from calibration.channels import FIXED, channel_groups
 from calibration.collect import calibrate
 from calibration.equalisation import equalise, uneven_tensors
 from calibration.graphs import open_float_graph
+from calibration.observers.channels import ChannelExtremes
 from calibration.precision import Precision
 from calibration.prepare import Quantisable, rescale
 from calibration.recipe import Recipe
@@ -69,7 +70,8 @@ def _uneven(tmp_path: Path, name: str) -> Path:
     arrays = {key: rng.standard_normal(shape).astype(np.float32) for key, shape in used.items()}
     if "variance" in arrays:
         # No channel may be dead behind the ReLU.
-        arrays.update({each: np.abs(arrays[each]) + 0.5 for each in ("variance", "scale", "shift")})
+        for each in ("variance", "scale", "shift"):
+            arrays[each] = np.abs(arrays[each]) + np.float32(0.5)
         arrays["scale"][2] *= 100
     else:
         first = "w6" if "w6" in arrays else "w1"
@@ -153,8 +155,10 @@ def test_what_an_unknown_operator_reads_stays_as_it_is(tmp_path: Path) -> None:
     model = open_float_graph(tiny.write(tmp_path / "g.onnx", text, {}, **arrays))
     groups = channel_groups(model.graph)
     assert all(set(groups.resolved(c)) == {FIXED} for c in groups.tensors.values())
-    magnitudes = {name: np.array([1.0, 50.0, 1.0, 1.0, 1.0, 1.0]) for name in uneven_tensors(model.graph)}
-    assert equalise(model.graph, magnitudes, 0.5) == 0
+    extremes = {name: ChannelExtremes(name, axis) for name, axis in uneven_tensors(model.graph).items()}
+    for each in extremes.values():
+        each.observe(np.array([1, 50, 1, 1, 1, 1], np.float32).reshape(1, 6, 1, 1))
+    assert equalise(model.graph, extremes, 0.5) == 0
 
 
 def test_weights_that_two_nodes_read_are_left_alone(tmp_path: Path) -> None:
@@ -206,6 +210,38 @@ def test_smoothing_keeps_the_bits_and_helps_an_uneven_normalisation(tmp_path: Pa
         int8 = write_int8(Quantisable(path, ranges), tmp_path / f"{path.stem}.int8.onnx").path
         errors[path] = sum(float(np.square(_run(int8, f) - _run(graph, f)).sum()) for f in feeds)
     assert errors[smoothed] < errors[graph] / 4
+
+
+def test_a_shift_halves_the_steps_of_what_is_positive_and_changes_nothing_else(tmp_path: Path) -> None:
+    text = """<ir_version: 10, opset_import: ["": 22]>
+    g (float[batch,5,16] x) => (float[batch,5,8] y) {
+        [gelu] g = Gelu(x)
+        [fc] a = MatMul(g, w)
+        [bias] y = Add(a, b)
+    }"""
+    rng = np.random.default_rng(9)
+    arrays = {"w": rng.standard_normal((16, 8)).astype("f"), "b": rng.standard_normal(8).astype("f")}
+    graph = tiny.write(tmp_path / "gelu.onnx", text, {}, **arrays)
+    feeds: list[Feed] = [{"x": rng.standard_normal((1, 5, 16)).astype(np.float32)} for _ in range(8)]
+    shifted = tmp_path / "shifted.onnx"
+    assert rescale(graph, shifted, lambda: feeds, Recipe("min-max", shift=True)) == 1
+    np.testing.assert_allclose(_run(shifted, feeds[0]), _run(graph, feeds[0]), atol=1e-5)
+    plain, even = (calibrate(path, feeds, "min-max").tensors for path in (graph, shifted))
+    (before,), (after,) = plain.values(), even.values()
+    assert after.amax < 0.6 * before.amax
+    assert after.minimum == pytest.approx(-after.maximum, rel=0.3)
+
+
+def test_a_product_without_a_bias_is_not_shifted(tmp_path: Path) -> None:
+    text = """<ir_version: 10, opset_import: ["": 22]>
+    g (float[batch,5,16] x) => (float[batch,5,8] y) {
+        g = Gelu(x)
+        y = MatMul(g, w)
+    }"""
+    arrays = {"w": np.ones((16, 8), np.float32)}
+    graph = tiny.write(tmp_path / "gelu.onnx", text, {}, **arrays)
+    feeds: list[Feed] = [{"x": np.ones((1, 5, 16), np.float32)}]
+    assert rescale(graph, tmp_path / "out.onnx", lambda: feeds, Recipe("min-max", shift=True)) == 0
 
 
 def test_a_mixture_of_precisions_still_opens(tmp_path: Path) -> None:

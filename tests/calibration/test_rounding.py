@@ -11,7 +11,7 @@ import pytest
 
 from calibration.collect import calibrate
 from calibration.observers.contract import NotFiniteError
-from calibration.observers.patches import MOST_ROWS, Moments, Window
+from calibration.observers.patches import MOST_INPUTS, MOST_ROWS, Moments, Window, blocks
 from calibration.prepare import Quantisable
 from calibration.rounding import round_weights, round_with_feedback, stored_weights
 from calibration.write import write_int8
@@ -96,8 +96,8 @@ def test_moments_are_those_of_all_rows_however_they_come() -> None:
     first.observe(rows[:8].reshape(2, 4, 5))
     second.observe(rows[8:])
     first.merge(second)
-    np.testing.assert_allclose(first.mean, rows.T @ rows / 24, rtol=1e-5)
-    np.testing.assert_allclose(first.mean, whole.mean, rtol=1e-5)
+    np.testing.assert_allclose(first.means, [rows.T @ rows / 24], rtol=1e-5)
+    np.testing.assert_allclose(first.means, whole.means, rtol=1e-5)
     assert first.rows == 24
 
 
@@ -107,7 +107,22 @@ def test_a_large_sample_shows_rows_from_all_over() -> None:
     moments = Moments()
     moments.observe(rows)
     assert moments.rows == MOST_ROWS
-    assert moments.mean[1, 1] > 0
+    assert moments.means[0][1, 1] > 0
+
+
+def test_moments_of_many_inputs_are_kept_in_blocks() -> None:
+    rows = np.random.default_rng(4).standard_normal((8, 2 * MOST_INPUTS + 1)).astype(np.float32)
+    moments = Moments()
+    moments.observe(rows)
+    whole = rows.T @ rows / 8
+    assert [len(mean) for mean in moments.means] == [768, 768, 769]
+    for block, mean in zip(blocks(rows.shape[1]), moments.means, strict=True):
+        np.testing.assert_allclose(mean, whole[block, block], rtol=1e-4, atol=1e-5)
+
+
+def test_inputs_that_were_always_zero_are_rounded_to_the_nearest() -> None:
+    found = round_with_feedback(np.array([[0.6, -0.4]]), np.zeros((2, 2)), np.array([1.0]))
+    np.testing.assert_array_equal(found, [[1, 0]])
 
 
 def test_not_a_number_is_told() -> None:
