@@ -139,8 +139,8 @@ Ask = Callable[[Feed], Mapping[str, Array]]
 
 CLIPS_LITTLE = "percentile:99.9999+feedback"
 """One value in a million is clipped. Of seeded networks, on 16 photographs: ResNet50 30 dB, where min-max
-and weights rounded to the nearest have 28, entropy 27 and ONNX Runtime's best recipe 29.5; DenseNet121 20, for
-the 14.6 of that recipe."""
+and weights rounded to the nearest have 28, entropy 27 and ONNX Runtime's best recipe 29.5; DenseNet121 20, for the
+14.6 of that recipe."""
 
 
 @dataclass(frozen=True)
