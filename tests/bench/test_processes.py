@@ -12,6 +12,7 @@ from bench.record import Record
 from model_zoo.resnet_caffe import caffemodel, prototxt
 from model_zoo.resnet_weights import weights_of
 from tests.bench.factories import write_tiny_model
+from tests.calibration import tiny
 from tests.command import QUICK, bench, start, wait_for
 from tests.model_zoo.resnet_relative import RELATIVE
 
@@ -167,7 +168,7 @@ def test_a_runtime_that_is_not_installed_is_named_with_its_extra(
 
 
 def test_quantising_without_a_runtime_is_refused(tmp_path: Path) -> None:
-    path = write_tiny_model(tmp_path / "tiny.onnx")
+    path = tiny.residual_cnn(tmp_path)
     flags = ("null", "--model", path, "--precision", "int8", *QUICK)
     code, _, error = bench(*flags, home=tmp_path, program=_WITHOUT)
     assert code == 2

@@ -29,7 +29,7 @@ NETWORKS: Mapping[str, tuple[Callable[[Path], Path], Callable[[], list[Feed]]]] 
 }
 RESULTS = {
     "cnn": {"stem": "c1", "branch": "c2"},
-    "attention": {"q": "qm", "k": "km", "v": "vm", "scores": "qk", "context": "ctx", "out": "om"},
+    "attention": {"q": "qm", "k": "km", "v": "vm", "scores": "qk", "out": "om"},
 }
 """The tensor that each layer makes; the CNN's classifier is behind an average, which is INT8 with it."""
 
