@@ -74,11 +74,11 @@ def test_a_product_is_that_of_the_rounded_operands(tmp_path: Path) -> None:
 def test_attention_is_within_the_rounding_of_fp8(tmp_path: Path) -> None:
     graph, samples = tiny.attention(tmp_path), list(tiny.sentences(4))
     report = _fp8(graph, samples)
-    assert report.converted == ("q", "k", "scores", "v", "context", "out")
+    assert report.converted == ("q", "k", "scores", "v", "out")
     for feed in samples:
         [exact], [found] = tiny.evaluate(graph, feed), tiny.evaluate(report.path, feed)
-        # three products deep, each of two operands rounded to within 2**-4; errors add as in a random walk
-        assert np.linalg.norm(found - exact) <= 3**0.5 * 2 * 2.0**-4 * np.linalg.norm(exact)
+        # two products deep, each of two operands rounded to within 2**-4; errors add as in a random walk
+        assert np.linalg.norm(found - exact) <= 2**0.5 * 2 * 2.0**-4 * np.linalg.norm(exact)
         assert np.any(found != exact)
 
 
