@@ -116,6 +116,8 @@ def _reason_against(node: ir.Node) -> str | None:
     maker = node.inputs[0].producer() if node.inputs[0] is not None else None
     if maker is not None and maker.op_type == "OneHot":
         return "it looks up rows of a table"
+    if constant.size % 2:
+        return "of an odd number of weights TensorRT fills no whole bytes"
     rows = constant.shape.numpy()[1 if _is_transposed(node) else 0]
     return f"of fewer than {BLOCKS[-1]} rows int4 saves nothing" if rows < BLOCKS[-1] else None
 

@@ -142,6 +142,16 @@ def test_what_stays_float_says_why(tmp_path: Path) -> None:
     assert types["rows"] == TensorProto.FLOAT
 
 
+def test_an_odd_number_of_weights_stays_float(tmp_path: Path) -> None:
+    text = tiny.graph_text(
+        "(float[batch,17] x) => (float[batch,1] y, float[batch,2] z)",
+        "[odd] y = MatMul(x, w)  [even] z = MatMul(x, v)",
+    )
+    report = _int4(tiny.write(tmp_path / "g.onnx", text, {"w": (17, 1), "v": (17, 2)}))
+    assert report.converted == ("even",)
+    assert dict(report.skipped) == {"odd": "of an odd number of weights TensorRT fills no whole bytes"}
+
+
 def test_named_nodes_stay_float(tmp_path: Path) -> None:
     report = _int4(mlp(tmp_path), keep=("wide",))
     assert report.converted == ("turned", "odd")
