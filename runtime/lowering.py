@@ -24,6 +24,9 @@ from runtime.errors import UnsupportedError
 LOWERING = "int8 as uint8 with zero point 128, ReLU as a clip of quantised values"
 
 _PROTOBUF_LIMIT = 2**31 - 1
+LARGEST_LOWERED = 2_000_000_000
+"""Bytes of constants of a graph that surely fits into one protocol buffer."""
+
 _SHIFT = 128
 _LEAST, _GREATEST = 0, 255
 _CLIPPING = frozenset({"Relu", "Clip"})
@@ -32,7 +35,7 @@ _CLIPPING = frozenset({"Relu", "Clip"})
 def lower(model: ir.Model) -> int:
     """Rewrite `model` in place; returns how many quantised tensors it found (0: nothing changed)."""
     graph = model.graph
-    found = [node for node in graph if _is_canonical(node)]
+    found = [node for node in graph if is_canonical(node)]
     if not found:
         return 0
     constants = _Constants(graph)
@@ -42,6 +45,12 @@ def lower(model: ir.Model) -> int:
         if bounds != (_LEAST, _GREATEST):
             _clip(graph, quantise, bounds, constants)
     return len(found)
+
+
+def held_bytes(model: ir.Model) -> int:
+    """Bytes of the constants of a model's graph, in its file or beside it."""
+    constants = (value.const_value for value in model.graph.initializers.values())
+    return sum(tensor.nbytes for tensor in constants if tensor is not None)
 
 
 def serialised(model: ir.Model) -> bytes:
@@ -77,7 +86,7 @@ class _Constants:
         return self.graph.initializers[name]
 
 
-def _is_canonical(node: ir.Node) -> bool:
+def is_canonical(node: ir.Node) -> bool:
     """A per-tensor Q to int8 with zero point 0, read by DQs of the same kind only."""
     return (
         node.op_type == "QuantizeLinear"
@@ -106,7 +115,7 @@ def _take_clipping_out(quantise: ir.Node) -> tuple[int, int]:
     """Let the Q read what the ReLU or Clip before it read; returns its bounds as quantised values."""
     value = quantise.inputs[0]
     clipping = value.producer() if value is not None else None
-    scale = _constant(quantise.inputs[1])
+    scale = constant_scalar(quantise.inputs[1])
     if clipping is None or clipping.op_type not in _CLIPPING or not _keeps_order(scale):
         return _LEAST, _GREATEST
     bounds = _float_bounds(clipping)
@@ -125,7 +134,7 @@ def _float_bounds(clipping: ir.Node) -> tuple[np.float32, np.float32] | None:
     for index, value in enumerate(clipping.inputs[1:3]):
         if value is None:
             continue
-        constant = _constant(value)
+        constant = constant_scalar(value)
         if constant is None or np.isnan(constant):
             return None
         bounds[index] = constant
@@ -166,7 +175,7 @@ def _clip(graph: ir.Graph, quantise: ir.Node, bounds: tuple[int, int], constants
         use.node.replace_input_with(use.idx, clip.outputs[0])
 
 
-def _constant(value: ir.Value | None) -> np.float32 | None:
+def constant_scalar(value: ir.Value | None) -> np.float32 | None:
     """A float32 scalar, if the value is one."""
     tensor = value.const_value if value is not None else None
     if tensor is None or tensor.size != 1 or tensor.dtype != ir.DataType.FLOAT:

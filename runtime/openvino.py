@@ -15,7 +15,8 @@ from runtime.backend import Boundary, Device, Executed, Query, SessionOptions
 from runtime.costs import node_macs
 from runtime.errors import FeedError, UnavailableError, UnsupportedError, unknown_name
 from runtime.graphs import input_specs, load, output_specs
-from runtime.lowering import LOWERING, lower, serialised
+from runtime.lowering import LARGEST_LOWERED, LOWERING, held_bytes, lower, serialised
+from runtime.lowering_positive import POSITIVE, store_positive_as_uint8
 from runtime.origins import Kernel, trace_back
 from runtime.session import CheckedSession
 from runtime.stepping import Carried, OpenVINOStepper, Stepper
@@ -94,14 +95,14 @@ class OpenVINOBackend:
         if device not in found:
             raise unknown_name("device of backend openvino", device, found)
         model = load(graph)
-        lowered = _joins_integers(model) and lower(model) > 0
+        lowering = _lower(model)
         try:
             return OpenVINOSession(
                 model,
-                _core().read_model(serialised(model) if lowered else str(graph)),
+                _core().read_model(serialised(model) if lowering else str(graph)),
                 found[device],
                 _properties(model, found[device], options),
-                Circumstances(EVIDENCE, lowering=LOWERING if lowered else None),
+                Circumstances(EVIDENCE, lowering=lowering),
             )
         except RuntimeError as error:
             raise UnsupportedError(
@@ -271,6 +272,15 @@ def _core() -> Any:
 
 def _our_name(device: str) -> str:
     return device.lower().replace(".", ":")
+
+
+def _lower(model: ir.Model) -> str | None:
+    """Rewrite `model` into what this runtime computes rightly, or faster; returns what was done."""
+    if _joins_integers(model):
+        return LOWERING if lower(model) else None
+    if held_bytes(model) > LARGEST_LOWERED:  # it runs as it is, and could not be handed on
+        return None
+    return POSITIVE if store_positive_as_uint8(model) else None
 
 
 def _joins_integers(model: ir.Model) -> bool:
