@@ -8,6 +8,8 @@ optimisations off, the result computes bit for bit what the canonical graph does
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 import numpy as np
 import onnx_ir as ir
 
@@ -19,25 +21,49 @@ POSITIVE = "int8 behind a ReLU as uint8 with zero point 0, the ReLU as a clip at
 _GREATEST = np.float32(127)
 
 
+_MOVES = frozenset({"Concat", "Flatten", "MaxPool", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+"""Operators whose results are some of the values that they read first, or with Concat anywhere."""
+
+
 def store_positive_as_uint8(model: ir.Model) -> int:
     """Rewrite `model` in place; returns how many quantised tensors it changed."""
     graph = model.graph
-    changed = 0
-    zero_point: ir.Value | None = None
-    for quantise in [node for node in graph if is_canonical(node)]:
-        relu = _relu(quantise)
-        bound = _bound(quantise)
-        if relu is None or bound is None:
+    found = [node for node in graph if is_canonical(node)]
+    zero_point = _constant(graph, "positive_zero_point", np.array(0, np.uint8))
+    changed: set[ir.Node] = set()
+    for quantise in found:
+        relu, bound = _relu(quantise), _bound(quantise)
+        if relu is not None and bound is not None:
+            _clip(graph, relu, quantise, bound)
+        elif not _only_moves(quantise, changed):
             continue
-        if zero_point is None:
-            zero_point = _constant(graph, "positive_zero_point", np.array(0, np.uint8))
-        _clip(graph, relu, quantise, bound)
         quantise.replace_input_with(2, zero_point)
         quantise.outputs[0].dtype = ir.DataType.UINT8
         for use in quantise.outputs[0].uses():
             use.node.replace_input_with(2, zero_point)
-        changed += 1
-    return changed
+        changed.add(quantise)
+    if not changed:
+        del graph.initializers[str(zero_point.name)]
+    return len(changed)
+
+
+def _only_moves(quantise: ir.Node, changed: Set[ir.Node]) -> bool:
+    """Whether all it quantises was in uint8 before, in steps of the same size: then it is at most 127."""
+    value = quantise.inputs[0]
+    mover = value.producer() if value is not None else None
+    if mover is None or mover.op_type not in _MOVES or mover.domain:
+        return False
+    scale = constant_scalar(quantise.inputs[1])
+    read = mover.inputs if mover.op_type == "Concat" else mover.inputs[:1]
+    return scale is not None and all(_was_stored(each, scale, changed) for each in read)
+
+
+def _was_stored(value: ir.Value | None, scale: np.float32, changed: Set[ir.Node]) -> bool:
+    restore = value.producer() if value is not None else None
+    if restore is None or restore.op_type != "DequantizeLinear":
+        return False
+    stored = restore.inputs[0]
+    return stored is not None and stored.producer() in changed and constant_scalar(restore.inputs[1]) == scale
 
 
 def _relu(quantise: ir.Node) -> ir.Node | None:
@@ -74,6 +100,9 @@ def _clip(graph: ir.Graph, relu: ir.Node, quantise: ir.Node, bound: np.float32) 
 
 
 def _constant(graph: ir.Graph, name: str, array: Array) -> ir.Value:
+    """A new constant, called `name` or something longer."""
+    while name in graph.initializers:
+        name += "_"
     tensor = ir.tensor(array, name=name)
     value = ir.Value(
         name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor

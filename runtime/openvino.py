@@ -276,11 +276,13 @@ def _our_name(device: str) -> str:
 
 def _lower(model: ir.Model) -> str | None:
     """Rewrite `model` into what this runtime computes rightly, or faster; returns what was done."""
-    if _joins_integers(model):
-        return LOWERING if lower(model) else None
-    if held_bytes(model) > LARGEST_LOWERED:  # it runs as it is, and could not be handed on
+    joins = _joins_integers(model)
+    if not joins and held_bytes(model) > LARGEST_LOWERED:  # it runs as it is, and could not be handed on
         return None
-    return POSITIVE if store_positive_as_uint8(model) else None
+    done = [POSITIVE] if store_positive_as_uint8(model) else []
+    if joins and lower(model):
+        done.append(LOWERING)
+    return "; ".join(done) or None
 
 
 def _joins_integers(model: ir.Model) -> bool:

@@ -171,7 +171,7 @@ def test_a_concat_of_quantised_values_is_lowered_and_attested(tmp_path: Path) ->
     with _open(INT8_CONCAT, tmp_path) as session:
         session.run(INT8_CONCAT.feed())
         executed = session.executed()
-    assert executed.lowering == LOWERING
+    assert executed.lowering in (LOWERING, f"{POSITIVE}; {LOWERING}")
     assert executed.macs_by_type == {"int8": 1.0}
 
 
