@@ -99,6 +99,8 @@ class Artefacts:
         provenance = self.calibrated.provenance(precision)
         name = self.calibrated.name(precision)
         self._tell_changes(name, precision, provenance)
+        if precision is Precision.INT8 and self._entry.present(name, self.base.entry.sha256) is None:
+            self.calibrated.rescaled()
 
         def build(out: Path) -> GraphEntry:
             return self._convert(precision, provenance, out)
@@ -112,6 +114,7 @@ class Artefacts:
         """
         mixed = Precision.INT8_MIXED
         provenance = {**self.calibrated.provenance(Precision.INT8), **facts}
+        self.calibrated.rescaled()
 
         def build(out: Path) -> GraphEntry:
             return self._convert(mixed, provenance, out, kept)

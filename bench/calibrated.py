@@ -95,9 +95,9 @@ class Calibrated:
         """What INT8 is made of, as the recipe says; raises as `ranges`."""
         from calibration.prepare import Quantisable
 
-        if not self.recipe.changes_graph:
+        rescaled = self.rescaled()
+        if rescaled is None:
             return Quantisable(self.base.path, self.ranges, self._rounded(self.base.path))
-        rescaled = self._rescaled()
         return Quantisable(rescaled.path, self._ranges_of(rescaled), self._rounded(rescaled.path))
 
     @cached_property
@@ -163,9 +163,15 @@ class Calibrated:
 
         return stored_ranges(self.entry.folder, self._range_facts(graph), make, self.display)
 
-    def _rescaled(self) -> StoredGraph:
+    def rescaled(self) -> StoredGraph | None:
+        """The float graph with its channels evened out, where the recipe says so; in the store.
+
+        NOTE: it is written under the store's lock, as any graph: ask for it before another one is.
+        """
         from calibration.prepare import rescale
 
+        if not self.recipe.changes_graph:
+            return None
         provenance = {**self._range_facts(self.base), "method": str(self.recipe)}
 
         def build(out: Path) -> GraphEntry:

@@ -110,3 +110,26 @@ def test_precisions_are_listed_a_line_each(tmp_path: Path) -> None:
     _, out, _ = bench("list", "precisions", home=tmp_path)
     assert [line.split()[0] for line in out.splitlines()] == [precision.value for precision in Precision]
     assert all(len(line.split()) > 2 for line in out.splitlines())
+
+
+def test_a_recipe_of_every_pass_makes_one_file_that_every_backend_runs(
+    own: list[object], tmp_path: Path
+) -> None:
+    recipe = "min-max+equalise:0.5+smooth:0.5+shift+feedback"
+    flags = [*own, "--precision", "int8", "--calibration-method", recipe, "--calibration-samples", 4]
+    records = []
+    for backend in ("ort", "openvino", "ort"):
+        code, out, error = bench(backend, *flags, home=tmp_path / "home")
+        assert code == 0, error
+        records.append(json.loads(out))
+    assert records[0]["graph"]["sha256"] == records[1]["graph"]["sha256"]
+    assert records[0]["graph"]["calibration"]["method"] == recipe
+    assert "writing" not in error  # the third run found it in the store
+    assert min(record["accuracy"]["cosine"]["mean"] for record in records) > 0.98
+
+
+def test_a_recipe_that_cannot_be_read_is_refused_in_a_line(own: list[object], tmp_path: Path) -> None:
+    flags = ["--precision", "int8", "--calibration-method", "min-max+smoth"]
+    code, out, error = bench("ort", *own, *flags, home=tmp_path / "home")
+    assert (code, out, error.count("\n")) == (2, "", 1)
+    assert "unknown pass of the calibration method 'min-max+smoth' 'smoth'" in error
