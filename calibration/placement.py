@@ -65,8 +65,6 @@ class Placement:
 _CHEAP_IN_FLOAT = frozenset({"AveragePool", "BatchNormalization", "Concat", "MaxPool"})
 """What DenseNet has behind its convolutions, and in front of the ReLU whose result is read as INT8."""
 
-_RECURRENT = frozenset({"GRU", "LSTM", "RNN"})
-
 _MOVES_DATA = Placement(carries=True, same_scale=True)
 _AVERAGES = Placement(carries=True)
 
@@ -187,22 +185,9 @@ def _read_in_float(readers: list[Reader], quantised: Mapping[ir.Value, None]) ->
     """
     for reader in readers:
         made = epilogue(reader.node.outputs[0])
-        cheap = made.uses() and all(_is_cheap(use.node) for use in made.uses())
+        cheap = made.uses() and all(use.node.op_type in _CHEAP_IN_FLOAT for use in made.uses())
         if reader.weight is not None and cheap and made not in quantised and not made.is_graph_output():
             yield made
-
-
-def _is_cheap(node: ir.Node) -> bool:
-    """One of _CHEAP_IN_FLOAT; or it moves data, in the end to recurrent operators alone, as in CRNN."""
-    return node.op_type in _CHEAP_IN_FLOAT or _moves_to_recurrent(node)
-
-
-def _moves_to_recurrent(node: ir.Node) -> bool:
-    result = node.outputs[0]
-    if node.domain or PLACEMENTS.get(node.op_type) is not _MOVES_DATA or result.is_graph_output():
-        return False
-    readers = [use.node for use in result.uses()]
-    return bool(readers) and all(r.op_type in _RECURRENT or _moves_to_recurrent(r) for r in readers)
 
 
 def nothing_to_quantise(path: Path, graph: ir.Graph) -> CalibrationError:

@@ -3,7 +3,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import onnx.defs
 import onnx_ir as ir
 import pytest
@@ -159,24 +158,6 @@ def test_what_a_convolution_hands_to_a_pool_that_stays_float_is_int8(tmp_path: P
     shapes = {"w1": (4, 4, 3, 3), "w2": (6, 4, 3, 3), **dict.fromkeys("gbmv", (4,))}
     plan = _plan(_written(tmp_path, body, shapes))
     assert set(plan.sources) == {"x", "a", "s"}
-
-
-@pytest.mark.parametrize(
-    ("reader", "quantised"), [("LSTM<hidden_size=4>(t, w, r)", True), ("Softmax(t)", False)]
-)
-def test_what_a_convolution_hands_to_a_recurrent_operator_is_int8(
-    tmp_path: Path, reader: str, quantised: bool
-) -> None:
-    """As CRNN's last convolution, which ONNX Runtime would run in float."""
-    text = tiny.graph_text(
-        "(float[batch,3,1,9] x) => (float[a,b,c,d] y)"
-        if quantised
-        else "(float[batch,3,1,9] x) => (float[a,b,c] y)",
-        f"c = Conv(x, k)  s = Squeeze(c, axes)  t = Transpose<perm=[2,0,1]>(s)  y = {reader}",
-    )
-    shapes = {"k": (8, 3, 1, 1), **({"w": (1, 16, 8), "r": (1, 16, 4)} if quantised else {})}
-    plan = _plan(tiny.write(tmp_path / "g.onnx", text, shapes, axes=np.array([2])))
-    assert ("c" in plan.sources) is quantised
 
 
 def test_what_is_also_read_otherwise_or_moved_first_stays_float(tmp_path: Path) -> None:
