@@ -53,7 +53,7 @@ class Absorber:
 class ChannelGroups:
     """The groups of one graph.
 
-    tensors: a value to its channels, for those that have some; `group` resolves their numbers.
+    tensors: a value to its channels, for those that have some; `resolved` gives their groups.
     makers:  what divides a tensor's channels.
     readers: what multiplies them back.
     """

@@ -72,13 +72,14 @@ def smooth(
     *,
     shift: bool = False,
 ) -> int:
-    """Even out what products read that nothing before could rescale; returns how many tensors it changed.
+    """Even out what products alone read as INT8 and a float operator made; returns how many it changed.
 
-    Those are the inputs of a transformer's MatMuls behind what is also read in float, a normalisation whose
-    result goes on as a residual, or behind a GELU. A multiplication in front of the products divides channels
-    as `strength` says (None: not at all). With `shift` a subtraction before it centres each channel that is
-    not symmetric, and the bias behind the product takes in what that changes: a GELU's result, of which
-    nothing is below -0.17, then has steps half as wide (X. Wei et al., "Outlier Suppression+", EMNLP 2023).
+    Those are the inputs of a transformer's MatMuls: behind a normalisation, whose result often goes on in
+    float as a residual, so that it cannot take factors in, or behind a GELU. A multiplication in front of the
+    products divides channels as `strength` says (None: not at all). With `shift` a subtraction before it
+    centres each channel that is not symmetric, and the bias behind the product takes in what that changes: a
+    GELU's result, of which nothing is below -0.17, then has steps half as wide (X. Wei et al., "Outlier
+    Suppression+", EMNLP 2023).
     """
     plan = plan_int8(graph)
     names = Names(graph)

@@ -37,6 +37,10 @@ def _run(model: ir.Model, feed: Feed, optimise: bool) -> list[Array]:
     return list(session.run(None, dict(feed)))
 
 
+def run_plainly(model: ir.Model, feed: Feed) -> list[Array]:
+    return _run(model, feed, optimise=False)
+
+
 def _lowered(model: ir.Model) -> ir.Model:
     assert lower(model) > 0
     return model

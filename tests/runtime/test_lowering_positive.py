@@ -15,20 +15,8 @@ from hypothesis import strategies as st
 from runtime.backend import SessionOptions
 from runtime.backends import get_backend
 from runtime.lowering_positive import POSITIVE, store_positive_as_uint8
-from runtime.tensors import Array, Feed
 from tests.models import CONV_CHAIN, INT8, INT8_CONV, TinyModel
-
-onnxruntime = pytest.importorskip("onnxruntime")
-
-each_int8_model = pytest.mark.parametrize("model", INT8, ids=[model.name for model in INT8])
-
-
-def run(model: ir.Model, feed: Feed) -> list[Array]:
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    content = ir.to_proto(model).SerializeToString()
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    return list(session.run(None, dict(feed)))
+from tests.runtime.test_lowering import each_int8_model, run_plainly
 
 
 @each_int8_model
@@ -45,7 +33,9 @@ def test_without_optimisations_not_a_bit_differs(
     feed = {name: array * np.float32(loudness) for name, array in model.feed(seed=seed).items()}
     changed = model.build(**chosen)
     store_positive_as_uint8(changed)
-    for ours, theirs in zip(run(changed, feed), run(model.build(**chosen), feed), strict=True):
+    for ours, theirs in zip(
+        run_plainly(changed, feed), run_plainly(model.build(**chosen), feed), strict=True
+    ):
         np.testing.assert_array_equal(ours.view(np.uint32), theirs.view(np.uint32))
 
 
@@ -85,7 +75,7 @@ def test_what_is_only_moved_goes_on_in_uint8(pool_scale: str, other: str, count:
         "x": 3 * rng.standard_normal((1, 2, 4, 4)).astype("f"),
         "w": rng.standard_normal((1, 2, 3, 3)).astype("f"),
     }
-    np.testing.assert_array_equal(run(changed, feed)[0], run(ir.from_proto(proto), feed)[0])
+    np.testing.assert_array_equal(run_plainly(changed, feed)[0], run_plainly(ir.from_proto(proto), feed)[0])
 
 
 def test_some_model_has_such_relus() -> None:
