@@ -23,6 +23,9 @@ MIN_SAMPLES_FOR_P99 = 100
 MAX_OTHERS = 0.05
 """Share of the machine's processor time that other programs took while the clock ran."""
 
+LEAK_BYTES = 64 * 2**20
+"""All that a query needs is there after the first; a process that grows by more than this keeps something."""
+
 
 class Kind(StrEnum):
     """Everything the harness warns of."""
@@ -32,6 +35,7 @@ class Kind(StrEnum):
     WIDE_INTERVAL = "wide-interval"
     FEW_SAMPLES = "few-samples"
     BUSY_MACHINE = "busy-machine"
+    LEAK = "memory-grows"
     ON_BATTERY = "on-battery"
     GOVERNOR = "governor"
     OTHER_TYPE = "executed-as-other-type"
@@ -78,6 +82,16 @@ def about_samples(samples: Samples) -> Iterator[Warned]:
         )
     if (count := len(latencies)) < MIN_SAMPLES_FOR_P99:
         yield Warned(Kind.FEW_SAMPLES, f"p99 of {count} samples is the largest", "raise --duration")
+
+
+def about_memory(grown_bytes: int, queries: int) -> Iterator[Warned]:
+    """A process that held more after the measured queries than before."""
+    if grown_bytes > LEAK_BYTES:
+        yield Warned(
+            Kind.LEAK,
+            f"the process grew by {grown_bytes / 2**20:.0f} MiB in {queries} queries",
+            "a leak of the backend: raise --duration to see whether it goes on",
+        )
 
 
 def about_machine(environment: EnvironmentRecord, others: float | None) -> Iterator[Warned]:

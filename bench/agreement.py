@@ -10,6 +10,7 @@ import numpy as np
 from bench import stats
 from bench.record import AccuracyRecord, CosineRecord
 from model_zoo.spec import FeedSource, Task
+from runtime.errors import CheckFailed
 from runtime.tensors import Array
 
 Outputs = Mapping[str, Array]
@@ -22,8 +23,9 @@ class AgreementMeter:
     FP32 over the summed squares of the difference, over all samples (Jain, Digital Image Processing).
     """
 
-    def __init__(self, task: Task | None) -> None:
+    def __init__(self, task: Task | None, reference: str) -> None:
         self._task = task
+        self._reference = reference
         self._samples = 0
         self._agreeing = 0.0
         self._non_finite = 0
@@ -35,7 +37,8 @@ class AgreementMeter:
         self._cosine_min = math.inf
 
     def add(self, reference: Outputs, outputs: Outputs, batch_size: int) -> None:
-        """Take in one batch; both mappings hold the same names, and shapes where the task is numeric."""
+        """Take in one batch; raises CheckFailed where names differ, or shapes that should be the same."""
+        _check_alike(reference, outputs, shapes=self._task is None or self._task.numeric)
         if self._task is not None and not self._task.numeric:
             self._samples += batch_size
             self._agreeing += float(self._task.agreeing(reference, outputs, batch_size).sum())
@@ -55,6 +58,7 @@ class AgreementMeter:
         known = self._task is not None
         interval = stats.wilson(self._agreeing, self._samples)
         return AccuracyRecord(
+            reference=self._reference,
             samples=self._samples,
             agreement_name=self._task.agreement if self._task else None,
             agreement=self._agreeing / self._samples if known and self._samples else None,
@@ -83,6 +87,14 @@ class AgreementMeter:
         if not self._cosine_count:
             return None
         return CosineRecord(mean=self._cosine_sum / self._cosine_count, min=self._cosine_min)
+
+
+def _check_alike(reference: Outputs, outputs: Outputs, *, shapes: bool) -> None:
+    if set(reference) != set(outputs):
+        raise CheckFailed(f"it answers with {sorted(outputs)}, the reference with {sorted(reference)}")
+    for name, want in reference.items() if shapes else ():
+        if outputs[name].shape != want.shape:
+            raise CheckFailed(f"its output {name!r} is {outputs[name].shape}, the reference's {want.shape}")
 
 
 def _rows(outputs: Outputs, batch_size: int) -> Array:

@@ -130,7 +130,7 @@ class Candidates:
         return session.bind(self._feed, self._boundary).run
 
     def _candidate(self, ready: _Ready, kept: tuple[str, ...], medians: tuple[int, int]) -> Candidate:
-        accuracy = self._reference.judge(ready.session, self._device, self._batch_size)
+        accuracy = self._reference.judge(ready.session.run, self._device, self._batch_size)
         written = ready.graph.entry.macs_by_type
         executed = ready.session.executed()
         warned = attest(executed, ready.precision, self._device, written=written, allow_emulation=True)

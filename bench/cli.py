@@ -17,7 +17,7 @@ import typer
 from typer.exceptions import TyperException
 
 from bench.cli_calibrate import calibrate
-from bench.cli_options import CalibrationMethod, CalibrationSamples
+from bench.cli_options import CalibrationMethod, CalibrationSamples, InProcess, Timeout
 from bench.cli_sensitivity import sensitivity
 from bench.cli_show import show
 from bench.cli_train import train
@@ -126,6 +126,8 @@ def measure(  # noqa: PLR0913 - one parameter a flag
     allow_emulation: Annotated[
         bool, typer.Option("--allow-emulation", help="Measure even what was not executed as asked.")
     ] = False,
+    timeout: Timeout = None,
+    in_process: InProcess = False,
     out: Annotated[Path | None, typer.Option(help="Folder to save each record in, as it completes.")] = None,
     json: Annotated[
         bool,
@@ -136,6 +138,7 @@ def measure(  # noqa: PLR0913 - one parameter a flag
     from bench.measure import Limits
     from bench.plan import BenchPlan, CalibrationPlan
     from runtime.backend import Boundary
+    from runtime.isolation import LIMIT_SECONDS
 
     plan = BenchPlan(
         backend=context.info_name or "",
@@ -156,6 +159,7 @@ def measure(  # noqa: PLR0913 - one parameter a flag
         limits=Limits(duration_ns=round(duration * 1e9)),
         threads=threads,
         allow_emulation=allow_emulation,
+        limit_seconds=None if in_process else timeout or LIMIT_SECONDS,
     )
     return _measure_and_tell(plan, out, as_json=json)
 

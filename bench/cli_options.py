@@ -15,3 +15,14 @@ CalibrationMethod = Annotated[
         " the model unless given."
     ),
 ]
+
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        min=1, help="Seconds a backend may take to open a graph, or for a step after that; 1800 unless given."
+    ),
+]
+InProcess = Annotated[
+    bool,
+    typer.Option("--in-process", help="No process of its own for the backend: its crash ends the run."),
+]

@@ -98,7 +98,7 @@ class PeakMemory:
         # Starts the kernel's high-water mark again (Linux); elsewhere the figure is what stays held.
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-        self._before = _resident_bytes("VmRSS")
+        self._before = resident_bytes()
 
     def rise_bytes(self) -> int:
         """The highest rise since this was made."""
@@ -106,7 +106,12 @@ class PeakMemory:
 
     def held_bytes(self) -> int:
         """What is held now of that rise."""
-        return max(0, _resident_bytes("VmRSS") - self._before)
+        return max(0, resident_bytes() - self._before)
+
+
+def resident_bytes() -> int:
+    """What this process holds in memory now."""
+    return _resident_bytes("VmRSS")
 
 
 def _give_back_free_memory() -> None:

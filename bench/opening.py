@@ -6,15 +6,18 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
-from bench.environment import PeakMemory
+from bench.environment import LoadMark, PeakMemory, resident_bytes
+from bench.measure import Limits, Samples, measure
 from bench.record import BuildRecord
 from bench.store import StoredGraph
-from runtime.backend import HOST, Backend, Boundary, Device, Query, Session, SessionOptions
+from runtime.backend import HOST, Backend, Boundary, Device, Executed, Query, Session, SessionOptions
 from runtime.backends import get_backend
 from runtime.errors import UnavailableError, unknown_name
 from runtime.memory import MemoryEstimate, check_memory
-from runtime.tensors import Feed
+from runtime.tensors import Array, Feed
 
 
 def usable_backend(name: str, devices: Iterable[str]) -> tuple[Backend, dict[str, Device]]:
@@ -42,16 +45,40 @@ def check_fits(graphs: Iterable[StoredGraph], device: str, batch_size: int, what
 
 
 @dataclass(frozen=True)
-class Opened:
-    """A graph and the session it was opened in; `seconds` and the bytes are of the opening alone."""
+class Measurement:
+    """Raw samples, and the share (0..1) of the processors that other programs took meanwhile, if known.
 
-    graph: StoredGraph
+    grown_bytes: how much more memory the process held at the end than at the beginning.
+    """
+
+    samples: Samples
+    others: float | None
+    grown_bytes: int
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A feed bound to an opened graph, and what opening and binding took together."""
+
+    query: Query
+    build: BuildRecord
+
+    def measure(self, limits: Limits) -> Measurement:
+        mark, before = LoadMark.now(), resident_bytes()
+        samples = measure(self.query.run, limits)
+        return Measurement(samples, LoadMark.now().others_since(mark), resident_bytes() - before)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A session; `seconds` and the bytes are of its opening alone."""
+
     session: Session
     seconds: float
     peak_bytes: int
     held_bytes: int
 
-    def bind(self, feed: Feed, boundary: Boundary) -> tuple[Query, BuildRecord]:
+    def bind(self, feed: Feed, boundary: Boundary) -> Bound:
         """Bind `feed`, and tell what opening and binding took together.
 
         NOTE: backends differ in where they compile: ONNX Runtime when it opens, OpenVINO when it
@@ -61,13 +88,60 @@ class Opened:
         query = self.session.bind(feed, boundary)
         seconds = self.seconds + time.perf_counter() - began
         peak = max(self.peak_bytes, self.held_bytes + memory.rise_bytes())
-        return query, BuildRecord(seconds=seconds, peak_rss_bytes=peak)
+        return Bound(query, BuildRecord(seconds=seconds, peak_rss_bytes=peak))
+
+    def run(self, feed: Feed) -> dict[str, Array]:
+        return self.session.run(feed)
+
+    def executed(self) -> Executed:
+        return self.session.executed()
+
+    def close(self) -> None:
+        self.session.close()
+
+
+class Ready(Protocol):
+    """An opened graph, wherever its session lives (Opened, bench.isolated)."""
+
+    def bind(self, feed: Feed, boundary: Boundary) -> ReadyQuery: ...
+
+    def run(self, feed: Feed) -> dict[str, Array]: ...
+
+    def executed(self) -> Executed: ...
+
+
+class ReadyQuery(Protocol):
+    """A feed bound to it (Bound, bench.isolated)."""
+
+    @property
+    def build(self) -> BuildRecord: ...
+
+    def measure(self, limits: Limits) -> Measurement: ...
+
+
+def open_here(backend: Backend, graph: Path, device: str, options: SessionOptions) -> Opened:
+    """`graph` in a session of this process; raises what Backend.open raises."""
+    memory, began = PeakMemory(), time.perf_counter()
+    session = backend.open(graph, device, options)
+    return Opened(session, time.perf_counter() - began, memory.rise_bytes(), memory.held_bytes())
 
 
 @contextmanager
-def opened(backend: Backend, graph: StoredGraph, device: str, options: SessionOptions) -> Iterator[Opened]:
-    """`graph` in a session; raises what Backend.open raises."""
-    memory, began = PeakMemory(), time.perf_counter()
-    with backend.open(graph.path, device, options) as session:
-        seconds = time.perf_counter() - began
-        yield Opened(graph, session, seconds, memory.rise_bytes(), memory.held_bytes())
+def opened(
+    backend: Backend, graph: Path, device: str, options: SessionOptions, limit_seconds: float | None
+) -> Iterator[Ready]:
+    """`graph` in a session; raises what Backend.open raises.
+
+    limit_seconds: of each step of a process of its own, where a crash ends nothing else; None: in this one.
+    """
+    if limit_seconds is not None:
+        from bench.isolated import opened_apart  # which is made of what stands here
+
+        with opened_apart(backend, graph, device, options, limit_seconds) as apart:
+            yield apart
+        return
+    session = open_here(backend, graph, device, options)
+    try:
+        yield session
+    finally:
+        session.close()

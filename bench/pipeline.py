@@ -9,15 +9,15 @@ from pathlib import Path
 
 from bench.artefacts import Artefacts
 from bench.attestation import attest
-from bench.environment import LoadMark, environment
+from bench.correctness import check_answers
+from bench.environment import environment
 from bench.feeds import check_batch, fixed_batch
-from bench.measure import measure
-from bench.opening import Opened, check_fits, opened, usable_backend
+from bench.opening import Ready, check_fits, opened, usable_backend
 from bench.plan import BenchPlan, Cell
 from bench.progress import Display
-from bench.record import AccuracyRecord, Record
+from bench.record import Record
 from bench.recording import Measured, make_record
-from bench.reference import Reference
+from bench.reference import Reference, reference_place
 from bench.store import StoredGraph
 from bench.subject import find_subject
 from calibration.precision import Precision
@@ -86,55 +86,57 @@ class _Run:
     ) -> Iterator[Record]:
         graph = self.artefacts.at(precision)
         options = SessionOptions(threads=self.plan.threads)
-        with opened(self.backend, graph, device, options) as ready:
+        with opened(self.backend, graph.path, device, options, self.plan.limit_seconds) as ready:
             for cell in cells:
-                yield self._measured(ready, cell, reference)
+                yield self._measured(graph, ready, cell, reference)
 
-    def _measured(self, ready: Opened, cell: Cell, reference: Reference) -> Record:
+    def _measured(self, graph: StoredGraph, ready: Ready, cell: Cell, reference: Reference) -> Record:
         batch_size = self._batch_size(cell.batch_size)
         what = f"{self.artefacts.subject.title} {cell.precision}"
-        check_fits(self._opened_at_once(ready, cell), cell.device, batch_size, what)
+        check_fits(self._opened_at_once(graph, cell), cell.device, batch_size, what)
         feed = next(self.artefacts.feeds.batches(batch_size, Split.EVALUATION))
-        query, build = ready.bind(feed, self.plan.boundary)
-        executed = ready.session.executed()
+        query = ready.bind(feed, self.plan.boundary)
+        executed = ready.executed()
         warned = attest(
             executed,
             cell.precision,
             cell.device,
-            written=ready.graph.entry.macs_by_type,
+            written=graph.entry.macs_by_type,
             allow_emulation=self.plan.allow_emulation,
         )
-        accuracy = self._accuracy(ready, executed, cell, batch_size, reference)
+        accuracy = None
+        if self._is_judged(cell) and _computed(executed, graph):
+            accuracy = reference.judge(ready.run, cell.device, batch_size)
+            if cell.precision is Precision.FP32:
+                check_answers(accuracy)
         self.display.note(f"measuring {self.artefacts.subject.title} {cell}")
-        before, mark = environment(), LoadMark.now()
-        samples = measure(query.run, self.plan.limits)
+        before = environment()
+        measurement = query.measure(self.plan.limits)
         measured = Measured(
             cell=cell,
             batch_size=batch_size,
-            graph=ready.graph,
-            build=build,
+            graph=graph,
+            build=query.build,
             executed=executed,
             attested=warned,
             accuracy=accuracy,
             environment=before,
-            others=LoadMark.now().others_since(mark),
-            samples=samples,
+            measurement=measurement,
         )
         return make_record(self.plan, self.backend, self.devices[cell.device], self.artefacts, measured)
 
-    def _opened_at_once(self, ready: Opened, cell: Cell) -> Sequence[StoredGraph]:
+    def _opened_at_once(self, graph: StoredGraph, cell: Cell) -> Sequence[StoredGraph]:
         """The graph, and the one it is compared with."""
-        return [ready.graph] + ([self.artefacts.base] if self._is_judged(cell) else [])
+        return [graph] + ([self.artefacts.base] if self._is_judged(cell) else [])
 
     def _is_judged(self, cell: Cell) -> bool:
-        """Not the base graph itself, nor when that was not asked for."""
-        return cell.precision is not self.artefacts.subject.own and self.plan.evaluation_samples > 0
+        """Not the base graph where the reference runs, nor when that was not asked for."""
+        place = reference_place(self.backend, cell.device)
+        is_reference = (place.backend.name, place.device) == (self.backend.name, cell.device)
+        is_base = cell.precision is self.artefacts.subject.own
+        return self.plan.evaluation_samples > 0 and not (is_base and is_reference)
 
-    def _accuracy(
-        self, ready: Opened, executed: Executed, cell: Cell, batch_size: int, reference: Reference
-    ) -> AccuracyRecord | None:
-        """None where it is not judged, and for a backend that computes nothing."""
-        computed = bool(executed.macs_by_type) or ready.graph.entry.macs == 0
-        if not self._is_judged(cell) or not computed:
-            return None
-        return reference.judge(ready.session, cell.device, batch_size)
+
+def _computed(executed: Executed, graph: StoredGraph) -> bool:
+    """Not for a backend that computes nothing."""
+    return bool(executed.macs_by_type) or graph.entry.macs == 0

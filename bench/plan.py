@@ -71,6 +71,7 @@ class BenchPlan:
     data:      the user's own samples for models of the zoo; None means the zoo's.
     evaluation_samples: how many samples agreement with FP32 is judged on; 0 leaves it out.
     allow_emulation: a session that did not execute what was asked for is measured all the same.
+    limit_seconds: of each step of a session in a process of its own; None: sessions open in this process.
     """
 
     backend: str
@@ -91,6 +92,7 @@ class BenchPlan:
     limits: Limits = field(default_factory=Limits)
     threads: int | None = None
     allow_emulation: bool = False
+    limit_seconds: float | None = None
 
     def __post_init__(self) -> None:
         if self.scenario not in SCENARIOS:

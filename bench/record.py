@@ -86,15 +86,16 @@ class CosineRecord(_Part):
 
 
 class AccuracyRecord(_Part):
-    """Agreement with the FP32 graph on the same backend, sample by sample.
+    """Agreement with the answers of a reference, sample by sample.
 
+    reference: the FP32 graph, and where it ran; "the same backend" where it says no more.
     agreement: mean over samples of how far the answers are the same, 0 to 1; None where the task of a graph
         is unknown.
     cosine, sqnr_db: None where a signal or the noise is exactly zero (see max_abs_error), and with it where
         outputs cannot be subtracted, such as boxes.
     """
 
-    reference: Literal["fp32 graph on the same backend"] = "fp32 graph on the same backend"
+    reference: str = "fp32 graph on the same backend"
     samples: int
     agreement_name: str | None
     agreement: Share | None

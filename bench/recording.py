@@ -12,6 +12,7 @@ from bench.advice import Warned
 from bench.artefacts import Artefacts
 from bench.environment import package_version
 from bench.measure import Samples
+from bench.opening import Measurement
 from bench.plan import BenchPlan, Cell
 from bench.record import (
     AccuracyRecord,
@@ -33,7 +34,7 @@ from runtime.backend import Backend, Device, Executed
 class Measured:
     """All that was found out about one cell.
 
-    attested: warnings of the attestation; others: share of the processors other programs took.
+    attested: warnings of the attestation.
     """
 
     cell: Cell
@@ -44,8 +45,7 @@ class Measured:
     attested: tuple[Warned, ...]
     accuracy: AccuracyRecord | None
     environment: EnvironmentRecord
-    others: float | None
-    samples: Samples
+    measurement: Measurement
 
 
 def make_record(
@@ -53,6 +53,7 @@ def make_record(
 ) -> Record:
     """The record of one cell."""
     identity = artefacts.subject.identity
+    samples = measured.measurement.samples
     return Record(
         recorded_at=datetime.now(UTC).isoformat(timespec="seconds"),
         harness=f"aimatrix {package_version('aimatrix') or 'from source'}",
@@ -68,10 +69,10 @@ def make_record(
         scenario=plan.scenario,
         boundary=plan.boundary,
         graph=_graph(measured.graph, artefacts),
-        latency_ns=_latency(measured.samples),
-        throughput=_throughput(measured.samples, measured.batch_size),
-        warm_up=_warm_up(measured.samples),
-        wall_ns=measured.samples.wall_ns,
+        latency_ns=_latency(samples),
+        throughput=_throughput(samples, measured.batch_size),
+        warm_up=_warm_up(samples),
+        wall_ns=samples.wall_ns,
         accuracy=measured.accuracy,
         executed=_executed(measured.executed),
         build=measured.build,
@@ -79,7 +80,7 @@ def make_record(
         options=_options(plan, artefacts),
         environment=measured.environment,
         warnings=tuple(warned.as_record() for warned in _warnings(measured, artefacts)),
-        samples_ns=tuple(measured.samples.samples_ns),
+        samples_ns=tuple(samples.samples_ns),
     )
 
 
@@ -142,7 +143,9 @@ def _options(plan: BenchPlan, artefacts: Artefacts) -> OptionsRecord:
 def _warnings(measured: Measured, artefacts: Artefacts) -> Iterator[Warned]:
     yield from measured.attested
     yield from advice.about_export(artefacts.base.entry.unchecked)
-    yield from advice.about_samples(measured.samples)
-    yield from advice.about_machine(measured.environment, measured.others)
+    yield from advice.about_samples(measured.measurement.samples)
+    queries = measured.measurement.samples.warm_up.queries + len(measured.measurement.samples.samples_ns)
+    yield from advice.about_memory(measured.measurement.grown_bytes, queries)
+    yield from advice.about_machine(measured.environment, measured.measurement.others)
     yield from advice.about_calibration(measured.graph.entry.calibration)
     yield from advice.about_accuracy(measured.accuracy)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TextIO
 
-from bench.record import Record
+from bench.record import AccuracyRecord, Record
 from calibration.precision import Precision
 
 WIDTH = 160
@@ -69,8 +69,12 @@ def _head(records: Sequence[Record]) -> list[str]:
         f"{first.backend_version} on {first.device} ({first.device_description}), {threads} threads",
     ]
     judged = [record.accuracy for record in records if record.accuracy is not None]
-    against = f"; agreement with fp32 on {judged[0].samples} samples, 95 % interval" if judged else ""
+    against = _against(judged) if judged else ""
     return [*lines, f"inputs: {first.feeds}{against}"]
+
+
+def _against(judged: Sequence[AccuracyRecord]) -> str:
+    return f"; agreement with the {judged[0].reference}, on {judged[0].samples} samples, 95 % interval"
 
 
 def _shown_columns(records: Sequence[Record]) -> list[tuple[str, Text]]:

@@ -12,7 +12,7 @@ from bench.artefacts import Artefacts
 from bench.attestation import attest
 from bench.chosen import ChosenNetwork
 from bench.findings import Finding
-from bench.opening import check_fits, usable_backend
+from bench.opening import check_fits, opened, usable_backend
 from bench.pictures import picture_of
 from bench.plan import CalibrationPlan
 from bench.progress import Display
@@ -26,6 +26,7 @@ from model_zoo.photographs import decode
 from runtime.backend import Backend, Executed, SessionOptions
 from runtime.errors import UsageError
 from runtime.files import replacing_file
+from runtime.isolation import LIMIT_SECONDS
 from runtime.tensors import Array, Feed, TensorSpec
 
 if TYPE_CHECKING:
@@ -217,6 +218,6 @@ class _Run:
         check_fits([graph], self.plan.device, 1, what)
         with (
             self.display.step(f"running {what} on {self.plan.device}"),
-            self.backend.open(graph.path, self.plan.device, SessionOptions()) as session,
+            opened(self.backend, graph.path, self.plan.device, SessionOptions(), LIMIT_SECONDS) as session,
         ):
             return session.run(feed), session.executed()

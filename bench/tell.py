@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.artefacts import Artefacts
 from bench.attestation import attest
 from bench.chosen import ChosenNetwork
-from bench.opening import check_fits, usable_backend
+from bench.opening import check_fits, opened, usable_backend
 from bench.plan import CalibrationPlan
 from bench.progress import Display
 from bench.subject import find_subject, weights_named
@@ -19,6 +19,7 @@ from model_zoo import catalog
 from model_zoo.spec import Told
 from runtime.backend import SessionOptions
 from runtime.errors import UsageError
+from runtime.isolation import LIMIT_SECONDS
 from runtime.tensors import Array, Feed
 
 
@@ -79,7 +80,7 @@ def answers_in_words(plan: TellPlan, home: Path, display: Display) -> Answers:
     precision = plan.precision or subject.own
     graph = artefacts.at(precision)
     check_fits([graph], plan.device, 1, f"{subject.title} {precision}")
-    with backend.open(graph.path, plan.device, SessionOptions()) as session:
+    with opened(backend, graph.path, plan.device, SessionOptions(), LIMIT_SECONDS) as session:
 
         def ask(feed: Feed) -> Mapping[str, Array]:
             return session.run(feed)

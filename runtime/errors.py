@@ -6,6 +6,8 @@
     |- FeedError                 an input does not fit the graph, or holds NaN or infinity
     |- UnavailableError          a backend, device, package or archive is not on this machine
     |- UnsupportedError          the backend is here, but cannot run this graph
+    |- CrashedError              the process a backend ran in came to its end: a crash, or all memory taken
+    |- TimedOutError             a backend gave no answer in time
     |- ExportError               a source model could not be turned into ONNX
     |- CalibrationError          ranges could not be found for a graph
     |- StoreError                the store cannot be read or written: full, read-only, locked
@@ -44,6 +46,14 @@ class UnavailableError(HarnessError):
 
 class UnsupportedError(HarnessError):
     """The backend is here but cannot run this graph."""
+
+
+class CrashedError(HarnessError):
+    """The process that a backend ran in came to its end, or had to."""
+
+
+class TimedOutError(HarnessError):
+    """A backend gave no answer in time."""
 
 
 class ExportError(HarnessError):

@@ -28,7 +28,7 @@ class TopOne:
 
 
 def judge(pairs: list[tuple[dict[str, Array], dict[str, Array]]], task: Task | None = None) -> AccuracyRecord:
-    meter = AgreementMeter(task)
+    meter = AgreementMeter(task, "fp32 graph elsewhere")
     for want, got in pairs:
         meter.add(want, got, len(next(iter(want.values()))))
     return meter.result(FEEDS)
@@ -139,7 +139,7 @@ class Boxes:
 
 
 def test_outputs_that_cannot_be_subtracted_are_judged_by_the_task_alone() -> None:
-    meter = AgreementMeter(Boxes())
+    meter = AgreementMeter(Boxes(), "fp32 graph elsewhere")
     meter.add({"rows": np.array([0, 0, 1, 3])}, {"rows": np.array([0, 2, 3])}, 4)
     meter.add({"rows": np.array([0])}, {"rows": np.array([0, 0])}, 2)
     found = meter.result(FEEDS)

@@ -144,8 +144,8 @@ def test_interrupting_keeps_what_was_measured(
             raise KeyboardInterrupt
         return measure(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("bench.pipeline.measure", once)
-    flags = ["--batch", "1", "--batch", "2", "--json", "--out", str(tmp_path / "out")]
+    monkeypatch.setattr("bench.opening.measure", once)
+    flags = ["--batch", "1", "--batch", "2", "--json", "--out", str(tmp_path / "out"), "--in-process"]
     assert cli.main(["null", "--model", str(tiny), *flags, *QUICK]) == cli.INTERRUPTED
     told = capsys.readouterr()
     assert [each["batch_size"] for each in json.loads(told.out)] == [1]

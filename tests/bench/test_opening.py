@@ -7,11 +7,9 @@ from pathlib import Path
 import pytest
 
 from bench.opening import opened
-from bench.store import StoredGraph
 from runtime.backend import Boundary, SessionOptions
 from runtime.null import NullBackend
 from runtime.session import CheckedSession
-from tests.bench.test_store import facts
 from tests.models import CONV_CHAIN
 
 SECONDS = {"open": 2.0, "bind": 3.0}
@@ -39,9 +37,9 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.mark.usefixtures("now")
 def test_a_build_is_the_opening_and_the_first_bind(tmp_path: Path) -> None:
-    graph = StoredGraph(CONV_CHAIN.write(tmp_path), facts())
-    with opened(NullBackend(), graph, "cpu", SessionOptions()) as ready:
-        builds = [ready.bind(CONV_CHAIN.feed(size), Boundary.DEVICE)[1] for size in (1, 3)]
+    graph = CONV_CHAIN.write(tmp_path)
+    with opened(NullBackend(), graph, "cpu", SessionOptions(), None) as ready:
+        builds = [ready.bind(CONV_CHAIN.feed(size), Boundary.DEVICE).build for size in (1, 3)]
     assert [build.seconds for build in builds] == [5.0, 5.0]  # the opening counts in every cell
 
 
@@ -58,7 +56,7 @@ def test_what_a_session_holds_counts_in_every_peak(tmp_path: Path, monkeypatch: 
             return 80
 
     monkeypatch.setattr("bench.opening.PeakMemory", Memory)
-    graph = StoredGraph(CONV_CHAIN.write(tmp_path), facts())
-    with opened(NullBackend(), graph, "cpu", SessionOptions()) as ready:
-        builds = [ready.bind(CONV_CHAIN.feed(size), Boundary.DEVICE)[1] for size in (1, 3)]
+    graph = CONV_CHAIN.write(tmp_path)
+    with opened(NullBackend(), graph, "cpu", SessionOptions(), None) as ready:
+        builds = [ready.bind(CONV_CHAIN.feed(size), Boundary.DEVICE).build for size in (1, 3)]
     assert [build.peak_rss_bytes for build in builds] == [80 + 50, 100]

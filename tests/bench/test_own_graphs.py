@@ -32,7 +32,7 @@ def _own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store of one's own, and no time spent on measuring: these tests are of everything before it."""
     monkeypatch.setenv("AIMATRIX_HOME", str(tmp_path / "home"))
     short = Limits(duration_ns=1, min_queries=3, window_ns=1, window_queries=1)
-    monkeypatch.setattr("bench.pipeline.measure", lambda run, limits: measure(run, short))
+    monkeypatch.setattr("bench.opening.measure", lambda run, limits: measure(run, short))
 
 
 def _normal(*shape: int, dtype: str = "float32") -> Array:
@@ -92,7 +92,11 @@ OWN: Mapping[str, Callable[[Path], Path]] = {
 def run(capture: Capture, backend: str, path: Path, *flags: str) -> tuple[int, list[Record], str]:
     """Exit code, records and standard error of a quick run."""
     code = cli.main(
-        [backend, "--model", str(path), "--json", "--calibration-method", "min-max", *QUICK, *flags]
+        [
+            *(backend, "--model", str(path), "--json", "--in-process", "--calibration-method", "min-max"),
+            *QUICK,
+            *flags,
+        ]
     )
     told = capture.readouterr()
     found = json.loads(told.out) if told.out else []

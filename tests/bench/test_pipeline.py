@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -122,8 +123,12 @@ def test_what_an_export_leaves_out_is_told(
 def test_a_model_is_exported_converted_measured_and_judged(tmp_path: Path, builds: list[Path | None]) -> None:
     fp32, fp16 = records(PLAN, tmp_path)
     assert (fp32.model, fp32.framework, fp32.precision) == ("tiny", "tensorflow", "fp32")
-    assert fp32.accuracy is None
+    for record in (fp32, fp16):
+        assert record.accuracy is not None
+        assert record.accuracy.reference == "fp32 graph on ort, cpu"
+    assert fp32.accuracy is not None
     assert fp16.accuracy is not None
+    assert (fp32.accuracy.sqnr_db or math.inf) > 100 > (fp16.accuracy.sqnr_db or math.inf)
     assert (fp16.accuracy.samples, fp16.accuracy.agreement) == (6, 1.0)
     assert fp16.graph.fp32_sha256 == fp32.graph.sha256
     assert fp16.graph.macs == fp32.graph.macs == 4 * 8 * 8 * 27
@@ -166,10 +171,10 @@ def test_a_source_that_cannot_be_built_fails_once_for_all_precisions(
 def test_agreement_is_judged_at_every_batch_size(tmp_path: Path, builds: list[Path | None]) -> None:
     found = records(replace(PLAN, batch_sizes=(1, 4)), tmp_path)
     assert [(each.precision, each.batch_size, each.accuracy and each.accuracy.samples) for each in found] == [
-        ("fp32", 1, None),
-        ("fp32", 4, None),
+        ("fp32", 1, 6),
+        ("fp32", 4, 8),  # whole batches
         ("fp16", 1, 6),
-        ("fp16", 4, 8),  # whole batches
+        ("fp16", 4, 8),
     ]
     assert len(builds) == 1
 
