@@ -25,7 +25,7 @@ from bench.store import StoredGraph
 from bench.turns import medians_in_turns
 from calibration.precision import Precision
 from model_zoo.spec import Split
-from runtime.backend import Backend, Boundary, Session, SessionOptions
+from runtime.backend import Backend, Boundary, Session
 
 TURNS_NS = 1_500_000_000
 """For how long a candidate is timed beside FP32 and INT8: enough to tell a tenth from nothing."""
@@ -124,7 +124,7 @@ class Candidates:
         check_fits([*self._ends, *more], self._device, self._batch_size, self._artefacts.subject.title)
 
     def _opened(self, graph: StoredGraph) -> Session:
-        return self._backend.open(graph.path, self._device, SessionOptions(threads=self._plan.threads))
+        return self._backend.open(graph.path, self._device, self._plan.session)
 
     def _bound(self, session: Session) -> Callable[[], None]:
         return session.bind(self._feed, self._boundary).run

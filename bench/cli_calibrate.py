@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from bench.cli_options import CalibrationMethod
 from bench.console import print_text
 from runtime.errors import CheckFailed
 
@@ -23,13 +24,7 @@ def calibrate(  # noqa: PLR0913 - one parameter a flag
     framework: Annotated[str | None, typer.Option(help="The model's first unless given.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Weights for the model; seeded unless given.")] = None,
     samples: Annotated[int, typer.Option(min=1, help="Samples the ranges are found on.")] = 64,
-    method: Annotated[
-        str | None,
-        typer.Option(
-            help="min-max, percentile (or percentile:99.9), entropy or mean-squared-error; what suits the"
-            " model unless given."
-        ),
-    ] = None,
+    method: CalibrationMethod = None,
     feeds: Annotated[
         Path | None, typer.Option(help="Inputs of your own: an .npz, one array an input.")
     ] = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,4 +26,18 @@ Timeout = Annotated[
 InProcess = Annotated[
     bool,
     typer.Option("--in-process", help="No process of its own for the backend: its crash ends the run."),
+]
+Provider = Annotated[
+    str,
+    typer.Option(
+        help="Of ort's execution providers: cpu, cuda, tensorrt, openvino, or any other by its full name,"
+        " such as QNNExecutionProvider; what the device suggests unless given."
+    ),
+]
+ProviderOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=VALUE", help="An option of the backend's own, passed on and recorded."),
+]
+ProviderLibrary = Annotated[
+    Path | None, typer.Option(help="A vendor's plug-in for ONNX Runtime that brings --provider.")
 ]

@@ -74,6 +74,7 @@ def sensitivity(  # noqa: PLR0913 - one parameter a flag
     from bench.progress import Display
     from bench.sensitivity import SensitivityPlan, analyse
     from bench.sensitivity_report import print_report, to_json, verdict
+    from runtime.backend import SessionOptions
     from runtime.files import home
 
     network = BenchPlan(
@@ -88,7 +89,7 @@ def sensitivity(  # noqa: PLR0913 - one parameter a flag
         calibration=CalibrationPlan(calibration_samples, calibration_method, ranges),
         evaluation_samples=evaluation_samples,
         seed=seed,
-        threads=threads,
+        session=SessionOptions(threads=threads),
     )
     plan = SensitivityPlan(
         network,

@@ -22,7 +22,7 @@ from bench.store import StoredGraph
 from bench.subject import find_subject
 from calibration.precision import Precision
 from model_zoo.spec import Split
-from runtime.backend import Backend, Device, Executed, SessionOptions
+from runtime.backend import Backend, Device, Executed
 from runtime.errors import HarnessError
 
 
@@ -85,8 +85,7 @@ class _Run:
         self, precision: Precision, device: str, cells: Sequence[Cell], reference: Reference
     ) -> Iterator[Record]:
         graph = self.artefacts.at(precision)
-        options = SessionOptions(threads=self.plan.threads)
-        with opened(self.backend, graph.path, device, options, self.plan.limit_seconds) as ready:
+        with opened(self.backend, graph.path, device, self.plan.session, self.plan.limit_seconds) as ready:
             for cell in cells:
                 yield self._measured(graph, ready, cell, reference)
 
@@ -100,9 +99,10 @@ class _Run:
         warned = attest(
             executed,
             cell.precision,
-            cell.device,
+            self.plan.session.provider or cell.device,
             written=graph.entry.macs_by_type,
             allow_emulation=self.plan.allow_emulation,
+            allow_fallback=self.plan.session.allow_fallback,
         )
         accuracy = None
         if self._is_judged(cell) and _computed(executed, graph):
@@ -132,7 +132,8 @@ class _Run:
     def _is_judged(self, cell: Cell) -> bool:
         """Not the base graph where the reference runs, nor when that was not asked for."""
         place = reference_place(self.backend, cell.device)
-        is_reference = (place.backend.name, place.device) == (self.backend.name, cell.device)
+        here = (self.backend.name, cell.device, self.plan.session.provider)
+        is_reference = (place.backend.name, place.device, "") == here
         is_base = cell.precision is self.artefacts.subject.own
         return self.plan.evaluation_samples > 0 and not (is_base and is_reference)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
 from bench.measure import Limits
 from calibration.precision import Precision
-from runtime.backend import Boundary
+from runtime.backend import Boundary, SessionOptions
 from runtime.errors import UsageError, unknown_name
 
 SINGLE_STREAM = "single-stream"
@@ -16,6 +17,21 @@ SINGLE_STREAM = "single-stream"
 
 SCENARIOS = (SINGLE_STREAM, "multi-stream", "server", "offline")
 """The words of the MLPerf inference rules; those that are not measured yet are known by name."""
+
+_WITHOUT_PROVIDERS = frozenset({"trt", "openvino", "reference", "null"})
+"""Our backends that are not ONNX Runtime; what a vendor's does with the name is its own affair."""
+
+
+def read_provider_options(texts: Iterable[str]) -> dict[str, str]:
+    """From "name=value", each once; raises UsageError."""
+    options: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name or name in options:
+            wrong = "is given twice" if name in options else "is no NAME=VALUE"
+            raise UsageError(f"--provider-option {text} {wrong}; write it as device_id=0")
+        options[name] = value
+    return options
 
 
 @dataclass(frozen=True)
@@ -70,6 +86,7 @@ class BenchPlan:
     feeds:     an .npz file of inputs; None means the zoo's own, and synthetic ones for the user's own graphs.
     data:      the user's own samples for models of the zoo; None means the zoo's.
     evaluation_samples: how many samples agreement with FP32 is judged on; 0 leaves it out.
+    session:   what a session is opened with.
     allow_emulation: a session that did not execute what was asked for is measured all the same.
     limit_seconds: of each step of a session in a process of its own; None: sessions open in this process.
     """
@@ -90,7 +107,7 @@ class BenchPlan:
     evaluation_samples: int = 64
     seed: int = 0
     limits: Limits = field(default_factory=Limits)
-    threads: int | None = None
+    session: SessionOptions = field(default_factory=SessionOptions)
     allow_emulation: bool = False
     limit_seconds: float | None = None
 
@@ -104,6 +121,10 @@ class BenchPlan:
         if self.feeds is not None and self.data is not None:
             raise UsageError(
                 f"--feeds {self.feeds} and --data {self.data} are two answers to one question: give one"
+            )
+        if self.session.provider and self.backend in _WITHOUT_PROVIDERS:
+            raise UsageError(
+                f"--provider {self.session.provider} is one of ONNX Runtime's: give it to `bench ort`"
             )
         if not self.models:
             raise UsageError(

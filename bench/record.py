@@ -117,6 +117,9 @@ class ExecutedRecord(_Part):
     fallback_nodes: tuple[str, ...]
     lowering: str | None
     evidence: str
+    settings: dict[str, str] = Field(
+        default_factory=dict, description="what the runtime was told that changes its speed or arithmetic"
+    )
 
 
 class BuildRecord(_Part):

@@ -64,7 +64,7 @@ def make_record(
         backend=backend.name,
         backend_version=backend.version(),
         device=device.name,
-        device_description=device.description,
+        device_description=_described(device, plan.session.provider),
         batch_size=measured.batch_size,
         scenario=plan.scenario,
         boundary=plan.boundary,
@@ -82,6 +82,10 @@ def make_record(
         warnings=tuple(warned.as_record() for warned in _warnings(measured, artefacts)),
         samples_ns=tuple(samples.samples_ns),
     )
+
+
+def _described(device: Device, provider: str) -> str:
+    return f"{device.description}, through {provider}" if provider else device.description
 
 
 def _graph(graph: StoredGraph, artefacts: Artefacts) -> GraphRecord:
@@ -128,12 +132,13 @@ def _executed(executed: Executed) -> ExecutedRecord:
         fallback_nodes=executed.fallback_nodes,
         lowering=executed.lowering,
         evidence=executed.evidence,
+        settings=dict(executed.settings),
     )
 
 
 def _options(plan: BenchPlan, artefacts: Artefacts) -> OptionsRecord:
     return OptionsRecord(
-        threads=plan.threads,
+        threads=plan.session.threads,
         seed=plan.seed,
         duration_ns=plan.limits.duration_ns,
         weights_sha256=artefacts.subject.weights_sha256,

@@ -101,7 +101,9 @@ class Reference:
         return folder
 
     def _compute(self, folder: Path, place: Place, batch_size: int) -> None:
-        options = SessionOptions(threads=self._plan.threads)
+        options = self._plan.session
+        if place.backend.name == _REFERENCE:  # the reference itself, whatever is measured
+            options = SessionOptions(threads=options.threads)
         feeds = self._display(self._feeds(batch_size), "running fp32 for reference", self._count(batch_size))
         path, limit = self._artefacts.base.path, self._plan.limit_seconds
         with opened(place.backend, path, place.device, options, limit) as session:

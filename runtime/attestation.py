@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from runtime.backend import Executed
 
@@ -27,6 +27,7 @@ class Circumstances:
     evidence: str
     fallback_nodes: tuple[str, ...] = ()
     lowering: str | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 def attest(macs: Mapping[str, int], ran: Mapping[str, Ran], circumstances: Circumstances) -> Executed:
@@ -44,4 +45,5 @@ def attest(macs: Mapping[str, int], ran: Mapping[str, Ran], circumstances: Circu
         fallback_nodes=circumstances.fallback_nodes,
         lowering=circumstances.lowering,
         evidence=circumstances.evidence,
+        settings=circumstances.settings,
     )

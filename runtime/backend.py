@@ -46,11 +46,19 @@ class SessionOptions:
     threads: worker threads inside one query; None is the backend's own default.
     optimize: False switches graph optimisations off, for bit-exact checks.
     provider_options: backend-specific names and values, passed on as they are.
+    provider: of ONNX Runtime's execution providers, by name; "": the one for the device.
+    provider_library: a vendor's plug-in that brings it.
+    allow_fallback: what the provider does not take may run on the CPU; it is counted and named.
+    spinning: False: worker threads sleep between operators instead of waiting busily.
     """
 
     threads: int | None = None
     optimize: bool = True
     provider_options: Mapping[str, str] = field(default_factory=dict)
+    provider: str = ""
+    provider_library: Path | None = None
+    allow_fallback: bool = False
+    spinning: bool = True
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,7 @@ class Executed:
     fallback_nodes: nodes that ran anywhere else than on the device.
     lowering:       name of a rewrite the backend applied before opening, or None.
     evidence:       where these facts come from ("profile of the first query").
+    settings:       what the runtime was told that changes its speed or its arithmetic, in its own words.
     """
 
     on_device_macs: float
@@ -71,6 +80,7 @@ class Executed:
     fallback_nodes: tuple[str, ...]
     lowering: str | None
     evidence: str
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 class Query(Protocol):

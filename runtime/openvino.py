@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -13,19 +13,24 @@ import onnx_ir as ir
 from runtime.attestation import Circumstances, Ran, attest
 from runtime.backend import Boundary, Device, Executed, Query, SessionOptions
 from runtime.costs import node_macs
-from runtime.errors import FeedError, UnavailableError, UnsupportedError, unknown_name
+from runtime.errors import FeedError, UnavailableError, UnsupportedError, UsageError, unknown_name
 from runtime.graphs import input_specs, load, output_specs
 from runtime.lowering import LARGEST_LOWERED, LOWERING, held_bytes, lower, serialised
 from runtime.lowering_positive import POSITIVE, store_positive_as_uint8
 from runtime.origins import Kernel, trace_back
+from runtime.raw import from_raw, is_numpys, to_raw
 from runtime.session import CheckedSession
 from runtime.stepping import Carried, OpenVINOStepper, Stepper
-from runtime.tensors import Array, Feed
+from runtime.tensors import Array, Feed, TensorSpec
 
 EVIDENCE = "openvino's execution graph"
 
 _TYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16", "u8": "int8", "i8": "int8"}
 """OpenVINO's names of a kernel's precision as NumPy's; a u8 kernel is INT8 arithmetic."""
+
+_PRECISION = "INFERENCE_PRECISION_HINT"
+_PINNED = (_PRECISION, "EXECUTION_MODE_HINT")
+"""Properties that decide what is computed in, which is the file's to say."""
 
 _RESTORED = frozenset({"i4", "u4"})
 """A product by weights of 4 bits is called after these; it restores them as it goes, and computes in the type
@@ -96,13 +101,14 @@ class OpenVINOBackend:
             raise unknown_name("device of backend openvino", device, found)
         model = load(graph)
         lowering = _lower(model)
+        properties = _properties(model, found[device], options)
         try:
             return OpenVINOSession(
                 model,
                 _core().read_model(serialised(model) if lowering else str(graph)),
                 found[device],
-                _properties(model, found[device], options),
-                Circumstances(EVIDENCE, lowering=lowering),
+                properties,
+                Circumstances(EVIDENCE, lowering=lowering, settings=properties),
             )
         except RuntimeError as error:
             raise UnsupportedError(
@@ -130,10 +136,11 @@ class OpenVINOSession(CheckedSession):
         self._compiled: dict[tuple[tuple[int, ...], ...], Any] = {}
 
     def _place(self, feed: Feed, boundary: Boundary) -> Query:
-        request = self._compiled_for(feed).create_infer_request()
-        names = tuple(spec.name for spec in self.outputs)  # OpenVINO calls some of them otherwise
+        compiled = self._compiled_for(feed)
+        places = _places(compiled.inputs, self.inputs)
+        fed = [(place, feed[name]) for name, place in places.items()]
         place = _HostQuery if boundary is Boundary.HOST else _DeviceQuery
-        return place(request, feed, names)
+        return place(compiled.create_infer_request(), fed, self.outputs)
 
     def stepper(self, feed: Feed, carried: Carried) -> Stepper:
         """See runtime.stepping."""
@@ -156,7 +163,8 @@ class OpenVINOSession(CheckedSession):
         shapes = tuple(feed[spec.name].shape for spec in self.inputs)
         if shapes not in self._compiled:
             try:
-                self._network.reshape({spec.name: list(feed[spec.name].shape) for spec in self.inputs})
+                places = _places(self._network.inputs, self.inputs)
+                self._network.reshape({place: list(feed[name].shape) for name, place in places.items()})
                 self._compiled[shapes] = _core().compile_model(self._network, self._device, self._properties)
             except RuntimeError as error:
                 raise UnsupportedError(
@@ -170,20 +178,32 @@ class OpenVINOSession(CheckedSession):
         compiled = self._compiled_for(feed)
         execution_graph = compiled.get_runtime_model()
         # NOTE: a loop's own precision is that of its first input, often a counter; its body has the model's
-        inside = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        inside = compiled.get_property(_PRECISION).get_type_name()
         kernels = _multiplying_kernels(execution_graph, macs.keys(), inside)
         ran = trace_back(kernels, self._model.graph, macs)
         recurrent = _recurrent(execution_graph, self._model.graph, macs.keys(), inside)
         return attest(macs, recurrent | ran, self._circumstances)
 
 
+def _places(ports: Sequence[Any], specs: Sequence[TensorSpec]) -> dict[str, int]:
+    """Which port each input is, but for those that OpenVINO has left out, since nothing reads them."""
+    named = {name: place for place, port in enumerate(ports) for name in port.get_names()}
+    known = {spec.name: named[spec.name] for spec in specs if spec.name in named}
+    # NOTE: an input that is an output as it stands may be called after that alone (Max of one input)
+    nameless = [spec.name for spec in specs if spec.name not in known]
+    left = [place for place in range(len(ports)) if place not in known.values()]
+    return {**known, **(dict(zip(nameless, left, strict=True)) if len(nameless) == len(left) else {})}
+
+
 class _DeviceQuery:
     """Tensors of the request stay where they are; nothing is allocated or copied in a run."""
 
-    def __init__(self, request: Any, feed: Feed, names: tuple[str, ...]) -> None:
+    def __init__(
+        self, request: Any, fed: Sequence[tuple[int, Array]], outputs: Sequence[TensorSpec]
+    ) -> None:
         self._request = request
-        self._names = names
-        self._inputs = [(request.get_tensor(name).data, array) for name, array in feed.items()]
+        self._outputs = outputs  # OpenVINO calls some of them otherwise
+        self._inputs = [(request.get_input_tensor(place).data, array) for place, array in fed]
         # NOTE: half the overhead of start_async and wait (8 against 19 us)
         self._compute = partial(request.infer, share_inputs=True, share_outputs=True)
         self._upload()
@@ -192,15 +212,27 @@ class _DeviceQuery:
         self._compute()
 
     def outputs(self) -> dict[str, Array]:
-        return dict(zip(self._names, self._download(), strict=True))
+        return self._named(self._download())
+
+    def _named(self, arrays: list[Array]) -> dict[str, Array]:
+        return dict(zip((spec.name for spec in self._outputs), arrays, strict=True))
 
     def _upload(self) -> None:
         for place, array in self._inputs:
-            place[...] = array
+            if is_numpys(array.dtype):
+                place[...] = array
+            else:  # OpenVINO's Python shows it as another type, of the same bytes
+                place.reshape(-1).view(np.uint8)[...] = to_raw(array)
 
     def _download(self) -> list[Array]:
-        ports = range(len(self._names))
-        return [np.array(self._request.get_output_tensor(port).data) for port in ports]
+        tensors = map(self._request.get_output_tensor, range(len(self._outputs)))
+        return [_copy(tensor, spec.dtype) for tensor, spec in zip(tensors, self._outputs, strict=True)]
+
+
+def _copy(tensor: Any, dtype: str) -> Array:
+    if is_numpys(dtype):
+        return np.array(tensor.data)
+    return from_raw(tensor.data.reshape(-1).view(np.uint8), dtype, tuple(tensor.shape))
 
 
 class _HostQuery(_DeviceQuery):
@@ -213,7 +245,7 @@ class _HostQuery(_DeviceQuery):
         self._results = self._download()
 
     def outputs(self) -> dict[str, Array]:
-        return dict(zip(self._names, self._results, strict=True))
+        return self._named(self._results)
 
 
 def _multiplying_kernels(execution_graph: Any, products: Set[str], inside: str) -> Iterator[Kernel]:
@@ -304,7 +336,7 @@ def _properties(model: ir.Model, device: str, options: SessionOptions) -> dict[s
     properties = {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": "1",
-        "INFERENCE_PRECISION_HINT": _precision_hint(model, device),
+        _PRECISION: _precision_hint(model, device),
     }
     if "DYNAMIC_QUANTIZATION_GROUP_SIZE" in _core().get_property(device, "SUPPORTED_PROPERTIES"):
         # NOTE: of itself (32) it quantises to int8 what is multiplied by weights of 4 bits: an error of 0.5 %
@@ -312,7 +344,20 @@ def _properties(model: ir.Model, device: str, options: SessionOptions) -> dict[s
         properties["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = "0"
     if options.threads is not None:
         properties["INFERENCE_NUM_THREADS"] = str(options.threads)
+    _check_given(options.provider_options, device)
     return {**properties, **options.provider_options}
+
+
+def _check_given(given: Mapping[str, str], device: str) -> None:
+    """Raises UsageError for a property the device does not have, and for one that is the file's to decide."""
+    for name in _PINNED:
+        if name in given:
+            raise UsageError(f"{name} is not to be set: the precision is the file's; give --precision for it")
+    access = _core().get_property(device, "SUPPORTED_PROPERTIES")
+    known = {name for name, kind in access.items() if kind == "RW"} - set(_PINNED)
+    for name in given:
+        if name not in known:
+            raise unknown_name(f"property of openvino's {device}", name, known)
 
 
 def _precision_hint(model: ir.Model, device: str) -> str:

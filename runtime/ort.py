@@ -1,43 +1,37 @@
-"""ONNX Runtime, on the CPU or, with onnxruntime-gpu, on CUDA."""
+"""ONNX Runtime, on the CPU, on CUDA with onnxruntime-gpu, or by any other of its execution providers."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import partial
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
 
 from runtime import cuda, ort_profile
-from runtime.attestation import Circumstances, attest
-from runtime.backend import Boundary, Device, Executed, Query, SessionOptions
+from runtime.attestation import UNSEEN, Circumstances, Ran, attest
+from runtime.backend import HOST, Boundary, Device, Executed, Query, SessionOptions
 from runtime.costs import node_macs
 from runtime.errors import (
-    FeedError,
     GraphError,
     HarnessError,
     UnavailableError,
     UnsupportedError,
-    UsageError,
     unknown_name,
 )
 from runtime.graphs import input_specs, load, output_specs, was_given_names
 from runtime.lowering import LOWERING, lower, serialised
 from runtime.lowering_tables import LOOKED_UP_FIRST, look_up_first
-from runtime.origins import trace_back
+from runtime.origins import Kernel, trace_back
+from runtime.ort_providers import CPU, CUDA, Provider, chosen, plugged_in
+from runtime.ort_queries import NO_GRAPH, DeviceQuery, HostQuery, line_of, run_options, told_as_feed_error
 from runtime.session import CheckedSession
 from runtime.stepping import Carried, OrtStepper, Stepper
-from runtime.tensors import Array, Feed
-
-_CPU = "CPUExecutionProvider"
-_CUDA = "CUDAExecutionProvider"
-
-_CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "EXHAUSTIVE"}
-"""An FP32 graph runs in float32 (TF32 is the provider's default); algorithms are searched in warm-up."""
+from runtime.tensors import Feed
 
 _HINDERS_INTEGERS = ["MatMulAddFusion"]
 """Makes a Gemm of a quantised MatMul and its float bias, which no integer kernel takes: ResNet50's
@@ -81,31 +75,33 @@ class OnnxRuntimeBackend:
             return ()
         import onnxruntime
 
-        gpus = cuda.device_names() if _CUDA in onnxruntime.get_available_providers() else ()
+        gpus = cuda.device_names() if CUDA in onnxruntime.get_available_providers() else ()
         return (
-            Device("cpu", _CPU),
-            *(Device(f"cuda:{index}", f"{_CUDA}, {name}") for index, name in enumerate(gpus)),
+            Device("cpu", CPU),
+            *(Device(f"cuda:{index}", f"{CUDA}, {name}") for index, name in enumerate(gpus)),
         )
 
     def open(self, graph: Path, device: str, options: SessionOptions) -> OnnxRuntimeSession:
         reason = self.unavailable()
         if reason:
             raise UnavailableError(reason)
-        provider, provider_options = self._provider(device, options)
+        self._check_device(device)
+        provider, settings = chosen(device, options)
         model = load(graph)
-        lowered = ", ".join(_lowered(model)) if device == "cpu" and options.optimize else ""
+        lowered = ", ".join(_lowered(model)) if provider.name == CPU and options.optimize else ""
         # NOTE: it calls the kernel of an unnamed node after its place in the optimised graph ("MatMul_3")
         source = model if lowered or was_given_names(model) else graph
         profile = Path(tempfile.mkdtemp(prefix="aimatrix-profile-"))
         try:
             disabled = _disabled_optimizers(model, provider, lowered=bool(lowered))
-            session = _open(source, profile, options, (provider, provider_options), disabled)
+            session = _open(source, profile, options, (provider, settings), disabled)
         except HarnessError:
             shutil.rmtree(profile, ignore_errors=True)
             raise
-        return OnnxRuntimeSession(model, session, provider, lowered or None)
+        told = _declared(options, settings)
+        return OnnxRuntimeSession(model, session, provider, Circumstances("", (), lowered or None, told))
 
-    def _provider(self, device: str, options: SessionOptions) -> tuple[str, Mapping[str, str]]:
+    def _check_device(self, device: str) -> None:
         found = [entry.name for entry in self.devices()]
         if device.startswith("cuda") and device not in found:
             raise UnavailableError(
@@ -113,19 +109,12 @@ class OnnxRuntimeBackend:
             )
         if device not in found:
             raise unknown_name("device of backend ort", device, found)
-        if device == "cpu" and options.provider_options:
-            raise UsageError(
-                f"{_CPU} takes no provider options, got {sorted(options.provider_options)}; leave them out"
-            )
-        if device == "cpu":
-            return _CPU, {}
-        return _CUDA, {**_CUDA_OPTIONS, "device_id": device.partition(":")[2], **options.provider_options}
 
     @staticmethod
     def _without_cuda() -> str:
         import onnxruntime
 
-        if _CUDA not in onnxruntime.get_available_providers():
+        if CUDA not in onnxruntime.get_available_providers():
             return (
                 "this onnxruntime is built without CUDA: pip uninstall onnxruntime,"
                 " then pip install '.[gpu]' in the clone"
@@ -136,27 +125,38 @@ class OnnxRuntimeBackend:
 class OnnxRuntimeSession(CheckedSession):
     """An InferenceSession whose first query is profiled, so that it can tell what executed."""
 
-    def __init__(self, model: ir.Model, session: Any, provider: str, lowering: str | None) -> None:
+    def __init__(
+        self, model: ir.Model, session: Any, provider: Provider, circumstances: Circumstances
+    ) -> None:
         super().__init__(input_specs(model), output_specs(model))
         self._model = model
         self._session = session
         self._provider = provider
-        self._lowering = lowering
+        self._circumstances = circumstances
+        self._captures = provider.memory == "cuda" and "1" in (
+            circumstances.settings.get("enable_cuda_graph"),
+            circumstances.settings.get("trt_cuda_graph_enable"),
+        )
+        self._graphs = count(1)
 
     def _place(self, feed: Feed, boundary: Boundary) -> Query:
         query: Query
         if boundary is Boundary.HOST:
-            query = _HostQuery(self._session, feed)
+            query = HostQuery(self._session, feed, run_options(NO_GRAPH if self._captures else {}))
         elif any(array.dtype.kind == "U" for array in feed.values()):
             raise UnsupportedError(
                 "onnxruntime keeps no text in the memory of a device; measure this graph with --boundary host"
             )
         else:
-            query = _DeviceQuery(self._session, feed, *_memory(self._provider, self._session))
+            # A captured graph reads and writes where its own query's arrays are, and nowhere else.
+            graph = {"gpu_graph_id": str(next(self._graphs))} if self._captures else {}
+            memory = _memory(self._provider, self._session)
+            of_ours = self._provider.name != CPU
+            query = DeviceQuery(self._session, feed, memory, run_options(graph), of_ours=of_ours)
         return query
 
     def _run_unproven(self, query: Query) -> None:
-        with _told_as_feed_error():
+        with told_as_feed_error():
             query.run()
 
     def _attest(self, feed: Feed, sizes: Mapping[str, int]) -> Executed:
@@ -164,10 +164,22 @@ class OnnxRuntimeSession(CheckedSession):
         kernels = ort_profile.read_kernels(profile)
         shutil.rmtree(profile.parent, ignore_errors=True)
         macs = node_macs(self._model, sizes)
-        fallback = tuple(kernel.name for kernel in kernels if kernel.provider != self._provider)
-        multiplying = ort_profile.multiplying_kernels(kernels, self._provider)
-        ran = trace_back(multiplying, self._model.graph, macs)
-        return attest(macs, ran, Circumstances(ort_profile.EVIDENCE, fallback, self._lowering))
+        mine = self._provider.name
+        fallback = tuple(kernel.name for kernel in kernels if kernel.provider != mine)
+        seen = [*ort_profile.multiplying_kernels(kernels, mine), *self._compiled()]
+        ran = trace_back(seen, self._model.graph, macs)
+        if self._circumstances.settings.get("use_tf32") == "1":
+            ran = {node: _as_tf32(each) for node, each in ran.items()}
+        circumstances = replace(self._circumstances, evidence=ort_profile.EVIDENCE, fallback_nodes=fallback)
+        return attest(macs, ran, circumstances)
+
+    def _compiled(self) -> Iterator[Kernel]:
+        """What a provider took as whole subgraphs: the profile has one kernel of each, without a type."""
+        if not self._provider.compiles:
+            return
+        for part in self._session.get_provider_graph_assignment_info():
+            if part.ep_name == self._provider.name:
+                yield from (Kernel((node.name,), Ran(UNSEEN)) for node in part.get_nodes())
 
     def stepper(self, feed: Feed, carried: Carried) -> Stepper:
         """See runtime.stepping; a query before the first step ends the profile."""
@@ -180,84 +192,64 @@ class OnnxRuntimeSession(CheckedSession):
         self._session = None
 
 
-class _HostQuery:
-    """From NumPy arrays to NumPy arrays."""
-
-    def __init__(self, session: Any, feed: Feed) -> None:
-        self._names = [output.name for output in session.get_outputs()]
-        self._call = partial(session.run, self._names, dict(feed))
-        self._results: list[Array] = []
-
-    def run(self) -> None:
-        self._results = self._call()
-
-    def outputs(self) -> dict[str, Array]:
-        return dict(zip(self._names, self._results, strict=True))
-
-
-class _DeviceQuery:
-    """Inputs and outputs stay where they are: memory of the device, the same at every run."""
-
-    def __init__(self, session: Any, feed: Feed, device: str, index: int) -> None:
-        import onnxruntime
-
-        self._names = [output.name for output in session.get_outputs()]
-        self._binding = session.io_binding()
-        for name, array in feed.items():
-            value = onnxruntime.OrtValue.ortvalue_from_numpy(array, device, index)
-            self._binding.bind_ortvalue_input(name, value)
-        for name in self._names:
-            self._binding.bind_output(name, device, index)
-        self._call = partial(session.run_with_iobinding, self._binding)
-        self._fixed = False
-
-    def run(self) -> None:
-        self._call()
-        if not self._fixed:
-            self._fix_outputs()
-
-    def outputs(self) -> dict[str, Array]:
-        arrays = (value.numpy().copy() for value in self._binding.get_outputs())
-        return dict(zip(self._names, arrays, strict=True))
-
-    def _fix_outputs(self) -> None:
-        """Their sizes are known after one run: from then on nothing is allocated."""
-        values = self._binding.get_outputs()
-        self._binding.clear_binding_outputs()
-        for name, value in zip(self._names, values, strict=True):
-            self._binding.bind_ortvalue_output(name, value)
-        self._fixed = True
-
-
 def _open(
     graph: ir.Model | Path,
     profile: Path,
     options: SessionOptions,
-    provider: tuple[str, Mapping[str, str]],
+    provider: tuple[Provider, Mapping[str, str]],
     disabled: Sequence[str],
 ) -> Any:
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
+    (chosen_one, provider_options), settings = provider, _settings(profile, options, provider[0])
+    devices = plugged_in(chosen_one.name)
+    if devices:
+        settings.add_provider_for_devices(devices[:1], dict(provider_options))
     try:
-        return onnxruntime.InferenceSession(
+        session = onnxruntime.InferenceSession(
             serialised(graph) if isinstance(graph, ir.Model) else str(graph),
-            _settings(profile, options, provider[0]),
-            providers=[(provider[0], dict(provider[1]))],
+            settings,
+            providers=None if devices else [(chosen_one.name, dict(provider_options))],
             disabled_optimizers=list(disabled) or None,
         )
     except errors.NotImplemented as error:
         raise UnsupportedError(
-            f"onnxruntime's {provider[0]} cannot run this graph: {_line(error)};"
+            f"onnxruntime's {chosen_one.name} cannot run this graph: {line_of(error)};"
             " use another precision or backend"
         ) from error
     except (errors.Fail, errors.InvalidGraph, errors.InvalidArgument, errors.RuntimeException) as error:
         if _FELL_BACK in str(error):
             raise UnsupportedError(
-                f"{provider[0]} does not take every node of this graph, or its libraries do not load, and"
-                " nothing may fall back to the CPU unseen; see `bench doctor`, or use another precision"
+                f"{chosen_one.name} does not take every node of this graph, or its libraries do not load, and"
+                " nothing may fall back to the CPU unseen; --allow-fallback measures and names it, or use"
+                " another precision"
             ) from error
-        raise GraphError(f"onnxruntime does not open the graph: {_line(error)}") from error
+        raise GraphError(f"onnxruntime does not open the graph: {line_of(error)}") from error
+    _check_landed(session, chosen_one)
+    return session
+
+
+def _check_landed(session: Any, provider: Provider) -> None:
+    """ONNX Runtime leaves out a provider that does not load, and goes on."""
+    first = session.get_providers()[0]
+    if first != provider.name:
+        raise UnavailableError(
+            f"onnxruntime opened the graph on {first} instead of {provider.name}, whose libraries do not"
+            " load; see `bench doctor`"
+        )
+
+
+def _declared(options: SessionOptions, provider_options: Mapping[str, str]) -> dict[str, str]:
+    """What the runtime was told, as the record has it."""
+    threads = {} if options.threads is None else {"intra_op_num_threads": str(options.threads)}
+    spinning = {"session.intra_op.allow_spinning": "1" if options.spinning else "0"}
+    provider = {"provider": options.provider} if options.provider else {}
+    return {**provider, **threads, **spinning, **provider_options}
+
+
+def _as_tf32(ran: Ran) -> Ran:
+    return replace(ran, type="tf32") if ran.type == "float32" and ran.on_device else ran
 
 
 def _lowered(model: ir.Model) -> Iterator[str]:
@@ -268,7 +260,7 @@ def _lowered(model: ir.Model) -> Iterator[str]:
         yield LOOKED_UP_FIRST
 
 
-def _disabled_optimizers(model: ir.Model, provider: str, *, lowered: bool) -> Sequence[str]:
+def _disabled_optimizers(model: ir.Model, provider: Provider, *, lowered: bool) -> Sequence[str]:
     if lowered:
         return _HINDERS_INTEGERS
     if _holds_float8(model.graph):
@@ -276,7 +268,7 @@ def _disabled_optimizers(model: ir.Model, provider: str, *, lowered: bool) -> Se
     halves = {ir.DataType.FLOAT16, ir.DataType.BFLOAT16}
     recurrent = any(node.op_type in ("GRU", "LSTM", "RNN") for node in model.graph)
     narrow = any(value.dtype in halves for node in model.graph for value in node.outputs)
-    return _CRASHES_WITH_LSTM if provider == _CPU and recurrent and narrow else ()
+    return _CRASHES_WITH_LSTM if provider.name == CPU and recurrent and narrow else ()
 
 
 def _holds_float8(graph: ir.Graph) -> bool:
@@ -287,7 +279,7 @@ def _holds_float8(graph: ir.Graph) -> bool:
     return bool(float8 & (constants | {value.dtype for value in graph.initializers.values()}))
 
 
-def _settings(profile: Path, options: SessionOptions, provider: str) -> Any:
+def _settings(profile: Path, options: SessionOptions, provider: Provider) -> Any:
     import onnxruntime
 
     settings = onnxruntime.SessionOptions()
@@ -299,30 +291,15 @@ def _settings(profile: Path, options: SessionOptions, provider: str) -> Any:
     if not options.optimize:
         settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     settings.add_session_config_entry(*_FLOAT_ARITHMETIC)
-    if provider != _CPU:
-        settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "1" if options.spinning else "0")
+    if provider.name != CPU:
+        settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        if not options.allow_fallback:
+            settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     return settings
 
 
-def _memory(provider: str, session: Any) -> tuple[str, int]:
-    if provider == _CPU:
-        return "cpu", 0
-    return "cuda", int(session.get_provider_options()[provider].get("device_id", "0"))
-
-
-@contextmanager
-def _told_as_feed_error() -> Iterator[None]:
-    from onnxruntime.capi import onnxruntime_pybind11_state as errors
-
-    try:
-        yield
-    # run_with_iobinding raises RuntimeError where run raises one of its own errors
-    except (errors.InvalidArgument, errors.Fail, errors.RuntimeException, RuntimeError) as error:
-        raise FeedError(
-            f"the graph does not accept this feed: {_line(error)}; check index ranges and shapes"
-        ) from error
-
-
-def _line(error: Exception) -> str:
-    """The error without its "[ONNXRuntimeError] : 9 : NOT_IMPLEMENTED :" and on one line."""
-    return " ".join(str(error).split()).rpartition(" : ")[2][:300]
+def _memory(provider: Provider, session: Any) -> tuple[str, int]:
+    if provider.memory == HOST:
+        return HOST, 0
+    return provider.memory, int(session.get_provider_options()[provider.name].get("device_id", "0"))

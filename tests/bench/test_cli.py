@@ -13,7 +13,7 @@ from typing import get_args, get_type_hints
 import numpy as np
 import pytest
 
-from bench import cli
+from bench import cli, cli_measure
 from bench.record import Record, load
 from runtime.backend import Boundary
 from runtime.backends import backend_names
@@ -271,14 +271,14 @@ def test_doctor_tells_of_every_backend(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_the_boundaries_offered_are_those_of_the_runtime() -> None:
-    (choices, _) = get_args(get_type_hints(cli.measure, include_extras=True)["boundary"])
+    (choices, _) = get_args(get_type_hints(cli_measure.measure, include_extras=True)["boundary"])
     assert set(get_args(choices)) == {boundary.value for boundary in Boundary}
 
 
 def test_the_calibration_methods_offered_are_those_of_calibration() -> None:
     from calibration.observers import OBSERVERS
 
-    (_, option) = get_args(get_type_hints(cli.measure, include_extras=True)["calibration_method"])
+    (_, option) = get_args(get_type_hints(cli_measure.measure, include_extras=True)["calibration_method"])
     listed = option.help.partition(": ")[2].partition(";")[0]
     names = {name.split()[0] for name in re.split(", | or (?!percentile:)", listed)}
     assert names == set(OBSERVERS)

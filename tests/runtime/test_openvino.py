@@ -111,12 +111,29 @@ def test_optimisations_cannot_be_switched_off(tmp_path: Path) -> None:
         _open(CONV_CHAIN, tmp_path, SessionOptions(optimize=False))
 
 
-def test_a_property_it_does_not_know_is_refused(tmp_path: Path) -> None:
-    with (
-        _open(CONV_CHAIN, tmp_path, SessionOptions(provider_options={"NO_SUCH": "1"})) as session,
-        pytest.raises(UnsupportedError, match=r"cannot compile the graph for CPU: .*NO_SUCH"),
-    ):
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("NUM_STREMS", "unknown property of openvino's CPU 'NUM_STREMS': did you mean NUM_STREAMS"),
+        ("FULL_DEVICE_NAME", "unknown property"),  # not to be set
+        ("INFERENCE_PRECISION_HINT", "the precision is the file's; give --precision"),
+        ("EXECUTION_MODE_HINT", "the precision is the file's; give --precision"),
+    ],
+)
+def test_a_property_that_is_not_to_be_set_is_refused(name: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=said):
+        _open(CONV_CHAIN, tmp_path, SessionOptions(provider_options={name: "1"}))
+
+
+def test_properties_are_passed_on_and_declared(tmp_path: Path) -> None:
+    options = SessionOptions(provider_options={"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": "2"})
+    with _open(CONV_CHAIN, tmp_path, options) as session:
         session.run(CONV_CHAIN.feed())
+        settings = session.executed().settings
+        assert settings.items() >= options.provider_options.items()
+        assert settings["INFERENCE_PRECISION_HINT"] == "f32"
+        compiled = session._compiled_for(CONV_CHAIN.feed())
+        assert compiled.get_property("NUM_STREAMS") == 2
 
 
 def test_an_unknown_device_is_told_those_found(tmp_path: Path) -> None:
@@ -238,7 +255,9 @@ _SCANNED = {"x": (7, 3, 4), "first": (3, 4)}
 
 
 @pytest.mark.parametrize("hint", ["f32", "bf16"])
-def test_what_a_loop_repeats_is_attested_in_the_models_precision(hint: str, tmp_path: Path) -> None:
+def test_what_a_loop_repeats_is_attested_in_the_models_precision(
+    hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its kernel names the precision of the loop's first input; how far off the result is tells the truth."""
     weight = (np.random.default_rng(0).standard_normal((64, 64)) / 8).astype(np.float32)
     text = """<ir_version: 10, opset_import: ["": 22]> g (float[batch,64] x) => (float[batch,64] y)
@@ -255,8 +274,8 @@ def test_what_a_loop_repeats_is_attested_in_the_models_precision(hint: str, tmp_
     exact = x
     for _ in range(5):
         exact = np.tanh(exact @ weight)
-    options = SessionOptions(provider_options={"INFERENCE_PRECISION_HINT": hint})
-    with OpenVINOBackend().open(tmp_path / "g.onnx", "cpu", options) as session:
+    monkeypatch.setattr("runtime.openvino._precision_hint", lambda model, device: hint)
+    with OpenVINOBackend().open(tmp_path / "g.onnx", "cpu", SessionOptions()) as session:
         error = np.abs(session.run({"x": x})["y"] - exact).max()
         told = session.executed().macs_by_type
     assert told == ({"bfloat16": 1.0} if error > 1e-4 else {"float32": 1.0})
