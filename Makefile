@@ -45,5 +45,5 @@ $(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/.made
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.made
-	$(INSTALL) --editable '.[cpu,data,export,openvino,trt-rtx,dev]'
+	$(INSTALL) --editable '.[cpu,data,export,openvino,trt-rtx,accuracy,dev]'
 	@touch $@ $(VENV)/.run

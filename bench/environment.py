@@ -109,6 +109,24 @@ class PeakMemory:
         return max(0, resident_bytes() - self._before)
 
 
+def used_device_bytes(device: str) -> int | None:
+    """Bytes of an NVIDIA device's memory that are in use, by whomever; None of other devices.
+
+    None, too, where the driver does not tell: not known is not nothing.
+    """
+    kind, _, index = device.partition(":")
+    if kind != "cuda":
+        return None
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        handle = pynvml.nvmlDeviceGetHandleByIndex(int(index or 0))
+        return int(pynvml.nvmlDeviceGetMemoryInfo(handle).used)
+    except pynvml.NVMLError:
+        return None
+
+
 def resident_bytes() -> int:
     """What this process holds in memory now."""
     return _resident_bytes("VmRSS")

@@ -9,11 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from bench.environment import LoadMark, PeakMemory, resident_bytes
+from bench.environment import LoadMark, PeakMemory, resident_bytes, used_device_bytes
 from bench.measure import Limits, Samples, measure
 from bench.record import BuildRecord
 from bench.store import StoredGraph
-from runtime.backend import HOST, Backend, Boundary, Device, Executed, Query, Session, SessionOptions
+from runtime.backend import (
+    HOST,
+    Backend,
+    Boundary,
+    Device,
+    Executed,
+    Query,
+    Session,
+    SessionOptions,
+    TellsBuild,
+)
 from runtime.backends import get_backend
 from runtime.errors import UnavailableError, unknown_name
 from runtime.memory import MemoryEstimate, check_memory
@@ -71,12 +81,17 @@ class Bound:
 
 @dataclass(frozen=True)
 class Opened:
-    """A session; `seconds` and the bytes are of its opening alone."""
+    """A session; `seconds` and the bytes are of its opening alone.
+
+    used_before: bytes of the device's memory that were in use before it, where that can be known.
+    """
 
     session: Session
     seconds: float
     peak_bytes: int
     held_bytes: int
+    device: str
+    used_before: int | None
 
     def bind(self, feed: Feed, boundary: Boundary) -> Bound:
         """Bind `feed`, and tell what opening and binding took together.
@@ -88,7 +103,18 @@ class Opened:
         query = self.session.bind(feed, boundary)
         seconds = self.seconds + time.perf_counter() - began
         peak = max(self.peak_bytes, self.held_bytes + memory.rise_bytes())
-        return Bound(query, BuildRecord(seconds=seconds, peak_rss_bytes=peak))
+        return Bound(query, self._build(seconds, peak))
+
+    def _build(self, seconds: float, peak_bytes: int) -> BuildRecord:
+        facts = self.session.built() if isinstance(self.session, TellsBuild) else None
+        used = used_device_bytes(self.device)
+        return BuildRecord(
+            seconds=seconds,
+            peak_rss_bytes=peak_bytes,
+            device_bytes=None if used is None or self.used_before is None else used - self.used_before,
+            cached=facts.cached if facts else None,
+            engine_bytes=facts.engine_bytes if facts else None,
+        )
 
     def run(self, feed: Feed) -> dict[str, Array]:
         return self.session.run(feed)
@@ -121,9 +147,11 @@ class ReadyQuery(Protocol):
 
 def open_here(backend: Backend, graph: Path, device: str, options: SessionOptions) -> Opened:
     """`graph` in a session of this process; raises what Backend.open raises."""
+    used = used_device_bytes(device)
     memory, began = PeakMemory(), time.perf_counter()
     session = backend.open(graph, device, options)
-    return Opened(session, time.perf_counter() - began, memory.rise_bytes(), memory.held_bytes())
+    seconds = time.perf_counter() - began
+    return Opened(session, seconds, memory.rise_bytes(), memory.held_bytes(), device, used)
 
 
 @contextmanager

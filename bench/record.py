@@ -114,6 +114,7 @@ class ExecutedRecord(_Part):
 
     on_device_macs: Share
     macs_by_type: dict[str, Share]
+    on_device_nodes: Share = 1.0
     fallback_nodes: tuple[str, ...]
     lowering: str | None
     evidence: str
@@ -131,6 +132,13 @@ class BuildRecord(_Part):
 
     seconds: float
     peak_rss_bytes: int = Field(description="highest resident memory above what the process held before")
+    device_bytes: int | None = Field(
+        default=None, description="the device's memory in use after the first query, above that before opening"
+    )
+    cached: bool | None = Field(
+        default=None, description="whether the engine came from a cache; none where the backend keeps none"
+    )
+    engine_bytes: int | None = Field(default=None, description="of the engine, serialised")
 
 
 class OptionsRecord(_Part):

@@ -128,6 +128,7 @@ def _warm_up(samples: Samples) -> WarmUpRecord:
 def _executed(executed: Executed) -> ExecutedRecord:
     return ExecutedRecord(
         on_device_macs=executed.on_device_macs,
+        on_device_nodes=executed.on_device_nodes,
         macs_by_type=dict(executed.macs_by_type),
         fallback_nodes=executed.fallback_nodes,
         lowering=executed.lowering,

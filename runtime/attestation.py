@@ -28,6 +28,7 @@ class Circumstances:
     fallback_nodes: tuple[str, ...] = ()
     lowering: str | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
+    on_device_nodes: float = 1.0
 
 
 def attest(macs: Mapping[str, int], ran: Mapping[str, Ran], circumstances: Circumstances) -> Executed:
@@ -46,4 +47,5 @@ def attest(macs: Mapping[str, int], ran: Mapping[str, Ran], circumstances: Circu
         lowering=circumstances.lowering,
         evidence=circumstances.evidence,
         settings=circumstances.settings,
+        on_device_nodes=circumstances.on_device_nodes,
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 from runtime.tensors import Array, Feed, TensorSpec
 
@@ -70,6 +70,7 @@ class Executed:
                     (0..1) of multiply-accumulates; the shares add up to 1, or the mapping is empty
                     where a graph has none.
     fallback_nodes: nodes that ran anywhere else than on the device.
+    on_device_nodes: share (0..1) of the runtime's operators that ran on the device.
     lowering:       name of a rewrite the backend applied before opening, or None.
     evidence:       where these facts come from ("profile of the first query").
     settings:       what the runtime was told that changes its speed or its arithmetic, in its own words.
@@ -81,6 +82,19 @@ class Executed:
     lowering: str | None
     evidence: str
     settings: Mapping[str, str] = field(default_factory=dict)
+    on_device_nodes: float = 1.0
+
+
+@dataclass(frozen=True)
+class BuildFacts:
+    """What a session says of the engine it runs (TellsBuild).
+
+    cached:       whether it was read from a cache instead of built.
+    engine_bytes: of the engine, serialised.
+    """
+
+    cached: bool
+    engine_bytes: int
 
 
 class Query(Protocol):
@@ -121,6 +135,13 @@ class Session(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None: ...
+
+
+@runtime_checkable
+class TellsBuild(Protocol):
+    """A session that compiles engines may tell of the latest one."""
+
+    def built(self) -> BuildFacts: ...
 
 
 class Backend(Protocol):

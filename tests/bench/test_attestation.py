@@ -185,3 +185,11 @@ def test_a_backend_that_computes_nothing_is_named() -> None:
 
 def test_a_refusal_exits_with_one() -> None:
     assert CheckFailed.exit_code == 1
+
+
+def test_an_allowed_fallback_is_named_and_allows_nothing_else() -> None:
+    there = executed({"float32": 1.0}, on_device=0.4, fallback=("conv1",))
+    (warned,) = attest(there, Precision.FP32, "npu", written={}, allow_emulation=False, allow_fallback=True)
+    assert warned.kind is Kind.FALLBACK
+    with pytest.raises(CheckFailed, match="INT8 is emulated"):
+        attest(there, Precision.INT8, "npu", written={}, allow_emulation=False, allow_fallback=True)

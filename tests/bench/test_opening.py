@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from bench.opening import opened
-from runtime.backend import Boundary, SessionOptions
-from runtime.null import NullBackend
+from runtime.backend import Boundary, BuildFacts, SessionOptions
+from runtime.null import NullBackend, NullSession
 from runtime.session import CheckedSession
 from tests.models import CONV_CHAIN
 
@@ -60,3 +60,34 @@ def test_what_a_session_holds_counts_in_every_peak(tmp_path: Path, monkeypatch: 
     with opened(NullBackend(), graph, "cpu", SessionOptions(), None) as ready:
         builds = [ready.bind(CONV_CHAIN.feed(size), Boundary.DEVICE).build for size in (1, 3)]
     assert [build.peak_rss_bytes for build in builds] == [80 + 50, 100]
+
+
+class TellingSession(NullSession):
+    """Says that its engine came from a cache."""
+
+    def built(self) -> BuildFacts:
+        return BuildFacts(cached=True, engine_bytes=4096)
+
+
+def test_what_a_session_tells_of_its_engine_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.null.NullSession", TellingSession)
+    with opened(NullBackend(), CONV_CHAIN.write(tmp_path), "cpu", SessionOptions(), None) as ready:
+        build = ready.bind(CONV_CHAIN.feed(), Boundary.DEVICE).build
+    assert (build.cached, build.engine_bytes, build.device_bytes) == (True, 4096, None)
+
+
+def test_of_a_backend_without_engines_nothing_is_claimed(tmp_path: Path) -> None:
+    with opened(NullBackend(), CONV_CHAIN.write(tmp_path), "cpu", SessionOptions(), None) as ready:
+        build = ready.bind(CONV_CHAIN.feed(), Boundary.DEVICE).build
+    assert (build.cached, build.engine_bytes, build.device_bytes) == (None, None, None)
+
+
+def test_device_memory_is_what_the_driver_says_is_used_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = iter([1000, 1700])
+    monkeypatch.setattr("bench.opening.used_device_bytes", lambda device: next(used))
+    with opened(NullBackend(), CONV_CHAIN.write(tmp_path), "cpu", SessionOptions(), None) as ready:
+        assert ready.bind(CONV_CHAIN.feed(), Boundary.DEVICE).build.device_bytes == 700

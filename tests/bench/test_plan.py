@@ -6,8 +6,9 @@ from itertools import groupby
 
 import pytest
 
-from bench.plan import BenchPlan, Cell
+from bench.plan import BenchPlan, Cell, read_provider_options
 from calibration.precision import Precision
+from runtime.backend import SessionOptions
 from runtime.errors import UsageError
 
 
@@ -56,3 +57,31 @@ def test_only_single_stream_is_measured(scenario: str) -> None:
 def test_a_plan_without_a_model_is_refused() -> None:
     with pytest.raises(UsageError, match="no model given; name one with --model"):
         BenchPlan("ort", ())
+
+
+def test_provider_options_are_names_and_values() -> None:
+    assert read_provider_options(["device_id=1", "path=a=b", "empty="]) == {
+        "device_id": "1",
+        "path": "a=b",
+        "empty": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        (["device_id"], "--provider-option device_id is no NAME=VALUE; write it as device_id=0"),
+        (["=1"], "is no NAME=VALUE"),
+        (["a=1", "a=2"], "--provider-option a=2 is given twice"),
+    ],
+)
+def test_other_provider_options_are_refused(texts: list[str], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        read_provider_options(texts)
+
+
+def test_a_provider_is_for_onnxruntime() -> None:
+    with pytest.raises(
+        UsageError, match="--provider tensorrt is one of ONNX Runtime's"
+    ):
+        BenchPlan("openvino", ("bert",), session=SessionOptions(provider="tensorrt"))

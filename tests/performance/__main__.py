@@ -15,6 +15,7 @@ from tests.performance import (
     calibration_memory,
     calibration_time,
     harness_cost,
+    isolation_cost,
     low_precision,
     tensorflow_export,
     translation,
@@ -23,6 +24,7 @@ from tests.performance.trials import Row
 
 BENCHMARKS: Mapping[str, Callable[[], list[Row]]] = {
     "harness-cost": harness_cost.run,
+    "isolation-cost": isolation_cost.run,
     "tensorflow-export": tensorflow_export.run,
     "caffe-memory": caffe_memory.run,
     "caffe-export": caffe_export.run,

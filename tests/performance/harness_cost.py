@@ -24,7 +24,7 @@ def run() -> list[Row]:
     """A graph of one Identity: the call is as cheap as it can be, so that what we add shows."""
     feed = {"x": np.zeros((1, 8), np.float32)}
     with tempfile.TemporaryDirectory() as folder:
-        graph = _identity(Path(folder) / "identity.onnx")
+        graph = identity(Path(folder) / "identity.onnx")
         with get_backend("ort").open(graph, "cpu", SessionOptions(threads=1)) as session:
             query = session.bind(feed, Boundary.DEVICE)
             per_query = interleaved(
@@ -68,7 +68,7 @@ def _onnxruntime_call(graph: Path, feed: dict[str, np.ndarray]) -> Callable[[], 
     return lambda: session.run_with_iobinding(binding)
 
 
-def _identity(path: Path) -> Path:
+def identity(path: Path) -> Path:
     x = ir.Value(name="x", type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape([1, 8]))
     node = ir.node("Identity", [x], name="identity")
     node.outputs[0].name = "y"

@@ -182,7 +182,10 @@ def _compare(contest: _Contest, backend: str) -> Iterator[Row]:
 
 
 def _agreements(contest: _Contest, sessions: Mapping[str, Session]) -> dict[str, AccuracyRecord]:
-    meters = {name: AgreementMeter(contest.artefacts.subject.task, "fp32 graph on the same backend") for name in sessions}
+    meters = {
+        name: AgreementMeter(contest.artefacts.subject.task, "fp32 graph on the same backend")
+        for name in sessions
+    }
     for feed in islice(contest.artefacts.feeds.batches(1, Split.EVALUATION), EVALUATED):
         outputs: dict[str, Mapping[str, Array]] = {n: s.run(feed) for n, s in sessions.items()}
         for name, meter in meters.items():
