@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
+from bench.cli_accuracy import accuracy
 from bench.cli_calibrate import calibrate
+from bench.cli_data import data_app
 from bench.cli_measure import measure
 from bench.cli_options import CalibrationMethod, CalibrationSamples
 from bench.cli_sensitivity import sensitivity
@@ -45,6 +47,7 @@ app = typer.Typer(
 )
 list_app = typer.Typer(help="What there is: models, backends, devices, precisions.", no_args_is_help=True)
 app.add_typer(list_app, name="list")
+app.add_typer(data_app, name="data")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -257,6 +260,7 @@ def export(  # noqa: PLR0913 - one parameter a flag
     print_lines(str(path) for path in export_bundle(plan, home(), Display()))
 
 
+app.command()(accuracy)
 app.command()(calibrate)
 app.command()(sensitivity)
 app.command()(show)

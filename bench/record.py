@@ -133,7 +133,7 @@ class BuildRecord(_Part):
     seconds: float
     peak_rss_bytes: int = Field(description="highest resident memory above what the process held before")
     device_bytes: int | None = Field(
-        default=None, description="the device's memory in use after the first query, above that before opening"
+        default=None, description="of the device's memory in use after the first query, beyond that before"
     )
     cached: bool | None = Field(
         default=None, description="whether the engine came from a cache; none where the backend keeps none"

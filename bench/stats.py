@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
 THROUGHPUT_BATCHES = 20
 """Batch means: 10 to 30 batches is what Schmeiser (1982, Operations Research 30(3)) found to be enough."""
-
-Z95 = 1.959963984540054
-"""Two-sided 95 % point of the standard normal distribution."""
 
 
 @dataclass(frozen=True)
@@ -73,17 +71,18 @@ def throughput(starts_ns: Sequence[int], wall_ns: int, per_query: int) -> tuple[
     return rate, Interval(work / (mean + half), work / (mean - half))
 
 
-def wilson(successes: float, trials: int) -> Interval:
-    """Wilson's 95 % score interval of a proportion (1927); (0, 1) where nothing was tried.
+def wilson(successes: float, trials: int, confidence: float = 0.95) -> Interval:
+    """Wilson's score interval of a proportion (1927); (0, 1) where nothing was tried.
 
     A trial may be a success in part: values within 0..1 vary least often more than all-or-nothing ones of
     the same mean, p (1 - p) being the most their variance can be, so the interval is no narrower than due.
     """
     if trials == 0:
         return Interval(0.0, 1.0)
-    share, z2 = successes / trials, Z95 * Z95
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share, z2 = successes / trials, z * z
     centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
-    half = Z95 / (1 + z2 / trials) * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials * trials))
+    half = z / (1 + z2 / trials) * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials * trials))
     return Interval(max(0.0, centre - half), min(1.0, centre + half))
 
 

@@ -71,6 +71,18 @@ class Trained:
         return json.dumps(asdict(self), indent=2)
 
 
+def trained_weights(plan: TrainPlan, home: Path, display: Display) -> Path:
+    """The weights that `train_model` makes: those in the store, or made now."""
+    spec = catalog.get_model(plan.model)
+    variant = plan.variant or _only_trainable(spec)
+    training = _training_of(spec, variant)
+    out = _place(spec, variant, digest_of(_facts(plan, variant)), home)
+    if not out.exists():
+        display.note(f"training {spec.name} {variant} from {training.data}")
+        train_model(plan, home, display)
+    return out
+
+
 def train_model(plan: TrainPlan, home: Path, display: Display) -> Trained:
     """Train, and write the weights; raises HarnessError where that cannot be done."""
     began = time.perf_counter()
@@ -80,8 +92,8 @@ def train_model(plan: TrainPlan, home: Path, display: Display) -> Trained:
     quieten_tensorflow()
     lesson = training.lesson(plan.seed, display)
     epochs = plan.epochs or lesson.epochs
-    key = digest_of(_facts(plan, variant, epochs))
-    out = plan.out or home / "trained" / f"{spec.name}-{variant or 'reference'}-{key[:12]}{_SUFFIX}"
+    key = digest_of(_facts(plan, variant))
+    out = plan.out or _place(spec, variant, key, home)
     resume = out.with_name(f".{out.stem}.resume{_SUFFIX}")
     loss = None
     for report in teach(lesson, key, epochs, resume, display):
@@ -104,10 +116,19 @@ def train_model(plan: TrainPlan, home: Path, display: Display) -> Trained:
     )
 
 
-def _facts(plan: TrainPlan, variant: str, epochs: int) -> dict[str, str]:
+def _place(spec: ModelSpec, variant: str, key: str, home: Path) -> Path:
+    return home / "trained" / f"{spec.name}-{variant or 'reference'}-{key[:12]}{_SUFFIX}"
+
+
+def _facts(plan: TrainPlan, variant: str) -> dict[str, str]:
     """All that decides the weights."""
     tools = {name: package_version(name) or "" for name in ("numpy", "tensorflow", "tensorflow-cpu")}
-    run = {"model": plan.model, "variant": variant, "epochs": str(epochs), "seed": str(plan.seed)}
+    run = {
+        "model": plan.model,
+        "variant": variant,
+        "epochs": str(plan.epochs or "the lesson's"),
+        "seed": str(plan.seed),
+    }
     return {**run, "code": catalog.source_digest(), **tools}
 
 

@@ -137,6 +137,49 @@ Ask = Callable[[Feed], Mapping[str, Array]]
 """Runs a network on a feed."""
 
 
+@dataclass(frozen=True)
+class Question:
+    """One batch of labelled samples.
+
+    truths: of each sample, as the exam's metrics take it.
+    asked:  each sample in words, for a list of those that went wrong.
+    pictures: each sample as a person sees it, uint8 [height, width, 3]; none where words say it all.
+    """
+
+    feed: Feed
+    truths: Sequence[Any]
+    asked: Sequence[str]
+    pictures: Sequence[Array] = ()
+
+
+class Labels(StrEnum):
+    """What a labelled set is made of; every table says so."""
+
+    REAL = "real labelled data"
+    COMPOSED = "a composition of real pieces"
+
+
+@dataclass(frozen=True)
+class Exam:
+    """Labelled samples, and what a network's answers to them are judged by.
+
+    data:      one line: which samples, and that they were held out.
+    metrics:   names out of model_zoo.metrics; the first is what a gate is about.
+    questions: the samples in batches, always the same, from a data set in its official layout or (None) what
+               the harness fetches itself; raises UnavailableError where it cannot be fetched.
+    answers:   from a batch's feed and a network's outputs to an answer for each sample, as the metrics take
+               it; None for one that cannot be read.
+    say:       an answer, or a truth, in words.
+    """
+
+    data: str
+    labels: Labels
+    metrics: tuple[str, ...]
+    questions: Callable[[Path | None, Progress], Iterator[Question]]
+    answers: Callable[[Feed, Mapping[str, Array]], Sequence[Any]]
+    say: Callable[[Any], str] = str
+
+
 CLIPS_LITTLE = "percentile:99.9999+feedback"
 """One value in a million is clipped.
 
@@ -163,6 +206,7 @@ class Variant:
     training: how `bench train` makes weights for it; None where there is no data for that.
     tell:    what it says to one sample after the other, in words, to its own samples or those of a file or
              folder; None where that takes a picture.
+    exams:   labelled samples it can be judged on.
     """
 
     description: str
@@ -177,6 +221,7 @@ class Variant:
     check: Callable[[Feed], None] | None = None
     training: Training | None = None
     tell: Callable[[Path | None, Ask], Iterator[Told]] | None = None
+    exams: tuple[Exam, ...] = ()
 
 
 @dataclass(frozen=True)
