@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bench.artefacts import Artefacts
 from bench.attestation import attest
+from bench.examination import Compare, Examination, Side
+from bench.exams import check_weights, exams_of, with_weights
 from bench.fidelity import fidelity_verdict
 from bench.gates import CONFIDENCE, GATE, Trial
 from bench.judged import ExamReport, Judged, NotJudged
@@ -16,14 +18,11 @@ from bench.opening import opened, usable_backend
 from bench.plan import BenchPlan
 from bench.progress import Display
 from bench.reference import Place, Reference, reference_place
-from bench.subject import Subject, find_subject
-from bench.train import TrainPlan, trained_weights
+from bench.subject import find_subject
 from bench.worst import Worst, same_answer
 from calibration.precision import Precision
-from model_zoo import catalog
-from model_zoo.metrics import Metric, get_measure
-from model_zoo.spec import Exam, ModelSpec, Question, Variant
-from runtime.errors import CheckFailed, HarnessError, UnavailableError, UsageError
+from model_zoo.spec import Exam, Question
+from runtime.errors import HarnessError, UsageError
 
 SHOWN = 5
 """Samples in the list of the worst, unless told."""
@@ -58,72 +57,18 @@ def judge_accuracy(plan: AccuracyPlan, home: Path, display: Display) -> Iterator
     """
     for backend in plan.backends:
         usable_backend(backend, plan.network.devices)
-    network = _with_weights(plan.network, home, display)
+    network = with_weights(plan.network, home, display)
     (model, framework), *_ = network.subjects()
     subject = find_subject(network, model, framework)
     artefacts = Artefacts(subject, home, network.calibration, display)
-    exams = _exams(model, network.variant)
+    exams = exams_of(model, network.variant)
     run = _Run(replace(plan, network=network), artefacts, display)
     if not exams:
         yield run.fidelity()
         return
-    _check_weights(network, subject)
+    check_weights(network, subject)
     for exam in exams:
         yield run.exam(exam)
-
-
-def _exams(model: str, variant: str) -> tuple[Exam, ...]:
-    found = _variant(model, variant)
-    return found.exams if found else ()
-
-
-def _variant(model: str, variant: str) -> Variant | None:
-    """None for what is not of the zoo."""
-    if model not in catalog.MODELS:
-        return None
-    spec: ModelSpec = catalog.get_model(model)
-    return catalog.get_variant(spec, variant)
-
-
-def _with_weights(network: BenchPlan, home: Path, display: Display) -> BenchPlan:
-    """The same with trained weights, taken from the store or trained now, where the user gives none."""
-    variant = _variant(network.models[0], network.variant)
-    if network.weights is not None or variant is None or variant.training is None:
-        return network
-    weights = trained_weights(TrainPlan(network.models[0], network.variant), home, display)
-    return replace(network, weights=weights)
-
-
-def _check_weights(network: BenchPlan, subject: Subject) -> None:
-    if network.weights is None and not subject.trained:
-        raise UsageError(
-            f"{subject.title} has seeded weights, which know nothing: give trained ones with --weights"
-        )
-
-
-@dataclass
-class _Side:
-    """A network's answers to an exam, sample by sample, and what they come to."""
-
-    exam: Exam
-    answers: list[Any] = field(default_factory=list)
-    metrics: dict[str, Metric] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name in self.exam.metrics:
-            self.metrics[name] = get_measure(name).make()
-
-    def add(self, question: Question, answers: Sequence[Any]) -> None:
-        if len(answers) != len(question.truths):
-            raise CheckFailed(f"{len(question.truths)} samples were asked, {len(answers)} answers came")
-        self.answers += answers
-        for metric in self.metrics.values():
-            for truth, answer in zip(question.truths, answers, strict=True):
-                metric.add(truth, answer)
-
-    @property
-    def scores(self) -> dict[str, float]:
-        return {get_measure(name).title: metric.value() for name, metric in self.metrics.items()}
 
 
 @dataclass(frozen=True)
@@ -147,9 +92,9 @@ class _Run:
 
     def exam(self, exam: Exam) -> ExamReport:
         """The reference first, then every other."""
+        examination = Examination(exam, self.plan.data, self.plan.samples, self.display)
         place = self._place
-        baseline = _Side(exam)
-        told = self._answered(baseline, place, Precision.FP32, None)
+        baseline, told = self._answered(examination, place, Precision.FP32)
         rows: list[Judged | NotJudged] = []
         for backend in self.plan.backends:
             for precision in self._precisions:
@@ -157,10 +102,10 @@ class _Run:
                     rows.append(told)
                     continue
                 try:
-                    rows.append(self._judged(baseline, backend, precision))
+                    rows.append(self._judged(examination, baseline, backend, precision))
                 except HarnessError as error:
                     rows.append(NotJudged(precision, backend, error))
-        differing = self._framework(baseline) if self.plan.framework_too else None
+        differing = self._framework(examination, baseline) if self.plan.framework_too else None
         report = self._report(tuple(rows), len(baseline.answers), f"fp32 graph on {place}")
         return replace(report, data=exam.data, labels=exam.labels.value, framework=differing)
 
@@ -216,22 +161,12 @@ class _Run:
             rows=rows,
         )
 
-    def _questions(self, exam: Exam) -> Iterator[Question]:
-        """As many as were asked for, in whole batches."""
-        asked = 0
-        for question in exam.questions(self.plan.data, self.display):
-            yield question
-            asked += len(question.truths)
-            if self.plan.samples is not None and asked >= self.plan.samples:
-                return
-        if not asked:
-            raise UnavailableError(f"{exam.data}: there is no sample; give a data set with --data")
-
-    def _judged(self, baseline: _Side, backend_name: str, precision: Precision) -> Judged:
+    def _judged(
+        self, examination: Examination, baseline: Side, backend_name: str, precision: Precision
+    ) -> Judged:
         backend, _ = usable_backend(backend_name, [self._device])
-        exam = baseline.exam
-        measure = get_measure(exam.metrics[0])
-        trial, worst = Trial(measure), Worst(exam, measure, self.plan.worst)
+        trial = Trial(examination.measure)
+        worst = Worst(examination.exam, examination.measure, self.plan.worst)
         before = iter(baseline.answers)
 
         def compare(question: Question, answers: Sequence[Any]) -> None:
@@ -240,26 +175,22 @@ class _Run:
                 trial.add(question.truths[place], reference, answer)
                 worst.add(question, place, reference, answer)
 
-        told = self._answered(_Side(exam), Place(backend, self._device), precision, compare)
+        _, told = self._answered(examination, Place(backend, self._device), precision, compare)
         verdict = trial.verdict(self.plan.gate, self.plan.confidence, self.display)
         return replace(told, verdict=verdict, changed=worst.changed, worst=worst.listed())
 
     def _answered(
         self,
-        side: _Side,
+        examination: Examination,
         place: Place,
         precision: Precision,
-        compare: Callable[[Question, Sequence[Any]], None] | None,
-    ) -> Judged:
+        compare: Compare | None = None,
+    ) -> tuple[Side, Judged]:
         graph = self.artefacts.at(precision)
         session, limit = self.plan.network.session, self.plan.network.limit_seconds
         title = f"{self.artefacts.subject.title} {precision} on {place}"
         with opened(place.backend, graph.path, place.device, session, limit) as ready:
-            for question in self.display(self._questions(side.exam), f"asking {title}"):
-                answers = side.exam.answers(question.feed, ready.run(question.feed))
-                side.add(question, answers)
-                if compare is not None:
-                    compare(question, answers)
+            side = examination.side(ready.run, title, compare)
             executed = ready.executed()
         warned = attest(
             executed,
@@ -268,7 +199,7 @@ class _Run:
             written=graph.entry.macs_by_type,
             allow_emulation=self.plan.network.allow_emulation,
         )
-        return Judged(
+        told = Judged(
             precision=precision,
             backend=place.backend.name,
             version=place.backend.version(),
@@ -278,15 +209,16 @@ class _Run:
             types=executed.macs_by_type,
             warnings=tuple(each.message for each in warned),
         )
+        return side, told
 
-    def _framework(self, baseline: _Side) -> int:
+    def _framework(self, examination: Examination, baseline: Side) -> int:
         """How many samples the source framework answers otherwise than the FP32 graph."""
         make = self.artefacts.subject.source
         if make is None:
             raise UsageError("--check-framework: a graph of your own has no framework here; leave it out")
         source, before, differing = make(), iter(baseline.answers), 0
-        title = f"asking {self.artefacts.subject.title} in its framework"
-        for question in self.display(self._questions(baseline.exam), title):
-            answers = baseline.exam.answers(question.feed, source.run(question.feed))
+        exam, title = examination.exam, f"asking {self.artefacts.subject.title} in its framework"
+        for question in self.display(examination.questions(), title):
+            answers = exam.answers(question.feed, source.run(question.feed))
             differing += sum(not same_answer(next(before), answer) for answer in answers)
         return differing

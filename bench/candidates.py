@@ -14,7 +14,9 @@ from bench.advice import Kind
 from bench.artefacts import Artefacts
 from bench.attestation import attest
 from bench.criterion import Criterion
+from bench.examination import Examination
 from bench.feeds import fixed_batch
+from bench.gates import GATE
 from bench.manifest import GraphEntry
 from bench.opening import check_fits
 from bench.plan import BenchPlan
@@ -40,7 +42,8 @@ class Candidate:
 
     kept:       layers in float, as the ranking orders them.
     int8_macs:  share (0..1) of the multiply-accumulates that the file has in INT8.
-    reached:    what the gate is about (bench.criterion), 0 to 1.
+    reached:    what the gate is about (bench.criterion, or a share of FP32's metric), 0 to 1.
+    interval:   of `reached`, 95 %; None where there is none.
     accuracy:   all of the comparison with FP32; None for FP32 itself.
     latency_ns: median of a query; measured in turns with FP32's.
     speed_up:   FP32's median in the same turns over this one.
@@ -51,6 +54,7 @@ class Candidate:
     kept: tuple[str, ...]
     int8_macs: float
     reached: float
+    interval: tuple[float, float] | None
     accuracy: AccuracyRecord | None
     latency_ns: int
     speed_up: float
@@ -65,15 +69,25 @@ class _Ready:
 
 
 class Candidates:
-    """Makes candidates of one subject on one backend; a context manager, which keeps FP32 and INT8 open."""
+    """Makes candidates of one subject on one backend; a context manager, which keeps FP32 and INT8 open.
+
+    examination: labelled samples that decide instead of the criterion, with the gate on their metric.
+    """
 
     def __init__(
-        self, plan: BenchPlan, backend: Backend, artefacts: Artefacts, criterion: Criterion, display: Display
+        self,
+        plan: BenchPlan,
+        backend: Backend,
+        artefacts: Artefacts,
+        criterion: Criterion,
+        display: Display,
+        examination: Examination | None = None,
     ) -> None:
         self._plan = plan
         self._backend = backend
         self._artefacts = artefacts
         self._criterion = criterion
+        self._examination = examination
         self._stack = ExitStack()
         self._reference = Reference(backend, artefacts, plan, display)
         self._device = plan.devices[0]
@@ -89,6 +103,8 @@ class Candidates:
         self._check_fits()
         fp32, self._int8 = (self._stack.enter_context(self._opened(graph)) for graph in self._ends)
         self._runs = [self._bound(fp32), self._bound(self._int8)]
+        if self._examination is not None:
+            self._baseline = self._examination.side(fp32.run, f"{self._artefacts.subject.title} fp32")
         return self
 
     def __exit__(
@@ -99,9 +115,14 @@ class Candidates:
     def ends(self, layers: Sequence[str]) -> tuple[Candidate, Candidate]:
         """FP32, whose `layers` are all in float, and INT8, which has none of them there."""
         fp32_ns, int8_ns = medians_in_turns(self._runs, TURNS_NS)
-        fp32 = Candidate(Precision.FP32, tuple(layers), 0.0, 1.0, None, fp32_ns, 1.0)
+        fp32 = Candidate(Precision.FP32, tuple(layers), 0.0, 1.0, None, None, fp32_ns, 1.0)
         int8 = _Ready(self._ends[1], self._int8, Precision.INT8)
         return fp32, self._candidate(int8, (), (fp32_ns, int8_ns))
+
+    @property
+    def samples(self) -> int:
+        """How many decide."""
+        return len(self._baseline.answers) if self._examination is not None else self._judged_on
 
     def mixed(self, kept: tuple[str, ...]) -> Candidate:
         """INT8 but for the layers `kept`; raises what writing, opening and running a graph raise."""
@@ -131,20 +152,30 @@ class Candidates:
 
     def _candidate(self, ready: _Ready, kept: tuple[str, ...], medians: tuple[int, int]) -> Candidate:
         accuracy = self._reference.judge(ready.session.run, self._device, self._batch_size)
+        self._judged_on = accuracy.samples
         written = ready.graph.entry.macs_by_type
         executed = ready.session.executed()
         warned = attest(executed, ready.precision, self._device, written=written, allow_emulation=True)
         fp32_ns, latency_ns = medians
+        reached, interval = self._reached(ready, accuracy)
         return Candidate(
             precision=ready.precision,
             kept=kept,
             int8_macs=written.get("int8", 0.0),
-            reached=self._criterion.reached(accuracy),
+            reached=reached,
+            interval=interval,
             accuracy=accuracy,
             latency_ns=latency_ns,
             speed_up=fp32_ns / latency_ns,
             warnings=tuple(each.message for each in warned if each.kind in _NOT_AS_WRITTEN),
         )
+
+    def _reached(self, ready: _Ready, accuracy: AccuracyRecord) -> tuple[float, tuple[float, float] | None]:
+        if self._examination is None:
+            return self._criterion.reached(accuracy), accuracy.agreement_ci95
+        title = f"{self._artefacts.subject.title} {ready.precision}"
+        verdict = self._examination.verdict(self._baseline, ready.session.run, title, GATE)
+        return min(1.0, verdict.ratio), (verdict.low, verdict.high)
 
 
 def is_dominated(candidate: Candidate, candidates: Sequence[Candidate]) -> bool:

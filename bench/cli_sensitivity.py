@@ -63,6 +63,21 @@ def sensitivity(  # noqa: PLR0913 - one parameter a flag
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads inside a query; the backend's choice.")
     ] = None,
+    metric: Annotated[
+        bool,
+        typer.Option(
+            "--metric",
+            help="Hold the gate against the task's metric on labelled samples, as"
+            " `bench accuracy` does, instead of agreement with fp32.",
+        ),
+    ] = False,
+    labelled: Annotated[
+        Path | None,
+        typer.Option(help="A data set in its official layout, for --metric; else what is fetched."),
+    ] = None,
+    metric_samples: Annotated[
+        int | None, typer.Option(min=1, help="Labelled samples to judge on; all unless given.")
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for sensitivity.json, sensitivity.svg and, if found, int8-mixed.onnx."),
@@ -97,6 +112,9 @@ def sensitivity(  # noqa: PLR0913 - one parameter a flag
         output_samples=output_samples,
         gate=None if rank_only else gate,
         drops=drops,
+        metric=metric,
+        data=labelled,
+        metric_samples=metric_samples,
         out=out,
     )
     report = analyse(plan, home(), Display())

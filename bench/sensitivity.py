@@ -12,6 +12,8 @@ from pathlib import Path
 from bench.artefacts import Artefacts
 from bench.candidates import Candidate, Candidates
 from bench.criterion import Criterion, check_gate, criterion_of
+from bench.examination import Examination
+from bench.exams import check_weights, exams_of, with_weights
 from bench.feeds import check_batch, fixed_batch
 from bench.opening import usable_backend
 from bench.plan import BenchPlan
@@ -25,6 +27,7 @@ from calibration.repair import smallest_kept
 from calibration.sensitivity import Comparing, Sensitivity, measure_sensitivity
 from model_zoo.spec import Split
 from runtime.backend import Backend
+from runtime.errors import UsageError
 from runtime.files import replacing_file
 
 PICTURE, DOCUMENT, GRAPH = "sensitivity.svg", "sensitivity.json", "int8-mixed.onnx"
@@ -40,6 +43,9 @@ class SensitivityPlan:
     output_samples: of these, how many each layer alone is INT8 for, and the outputs are compared.
     gate:    what a mixed graph must reach (bench.criterion); None: layers are only ranked.
     drops:   how many of the kept layers are tried without.
+    metric:  the gate is a share of FP32's metric on labelled samples, not of its answers.
+    data:    the folder of a data set for that; None: what the harness fetches itself.
+    metric_samples: of it, at most so many.
     out:     a folder for the picture, the document and the mixed graph.
     """
 
@@ -48,6 +54,9 @@ class SensitivityPlan:
     output_samples: int = 4
     gate: float | None = 0.99
     drops: int = 12
+    metric: bool = False
+    data: Path | None = None
+    metric_samples: int | None = None
     out: Path | None = None
 
     def __post_init__(self) -> None:
@@ -113,6 +122,8 @@ def analyse(plan: SensitivityPlan, home: Path, display: Display) -> Report:
         check_folder(plan.out)
     (model, framework), *_ = plan.network.subjects()
     backend, _ = usable_backend(plan.network.backend, plan.network.devices)
+    if plan.metric:
+        plan = replace(plan, network=with_weights(plan.network, home, display))
     subject = find_subject(plan.network, model, framework)
     artefacts = Artefacts(subject, home, plan.network.calibration, display)
     analysis = _Analysis(plan, backend, artefacts, display)
@@ -157,13 +168,30 @@ class _Analysis:
         )
 
     def _repair(self, sensitivity: Sensitivity, gate: float) -> Repair:
+        examination = self._examination() if self.plan.metric else None
         criterion = criterion_of(self.artefacts.subject.task)
+        if examination is not None:
+            criterion = replace(criterion, name=f"share of fp32's {examination.measure.title}")
         ranking = [layer.node for layer in sensitivity.ranking]
-        with Candidates(self.plan.network, self.backend, self.artefacts, criterion, self.display) as maker:
+        network, artefacts = self.plan.network, self.artefacts
+        with Candidates(network, self.backend, artefacts, criterion, self.display, examination) as maker:
             search = _Search(maker, gate, criterion, ranking, self.display)
             kept = smallest_kept(ranking, search.good, self.plan.drops)
-        found = Repair(gate, criterion.name, search.samples, kept, search.in_order())
+            samples = maker.samples
+        found = Repair(gate, criterion.name, samples, kept, search.in_order())
         return replace(found, graph=self._stored(found, sensitivity)) if kept else found
+
+    def _examination(self) -> Examination:
+        """The model's first exam; raises UsageError where it has none."""
+        subject, network = self.artefacts.subject, self.plan.network
+        exams = exams_of(network.models[0], network.variant)
+        if not exams:
+            raise UsageError(
+                f"--metric: there are no labelled samples for {subject.title}; leave it out, and the gate is"
+                " about agreement with fp32"
+            )
+        check_weights(network, subject)
+        return Examination(exams[0], self.plan.data, self.plan.metric_samples, self.display)
 
     def _stored(self, found: Repair, sensitivity: Sensitivity) -> StoredGraph:
         facts = {
@@ -199,10 +227,6 @@ class _Search:
             f" {share(candidate.reached)}, {candidate.speed_up:.2f}x the speed of fp32"
         )
         return candidate.reached >= self._gate
-
-    @property
-    def samples(self) -> int:
-        return next(each.accuracy.samples for each in self._tried.values() if each.accuracy is not None)
 
     def in_order(self) -> tuple[Candidate, ...]:
         return tuple(sorted(self._tried.values(), key=lambda each: len(each.kept)))

@@ -202,7 +202,7 @@ def _decibels(value: float | None) -> str:
 
 
 def _interval(candidate: Candidate) -> str:
-    found = None if candidate.accuracy is None else candidate.accuracy.agreement_ci95
+    found = candidate.interval
     return "-" if found is None else f"{100 * found[0]:.1f}, {100 * found[1]:.1f}"
 
 

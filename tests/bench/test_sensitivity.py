@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from bench.sensitivity import Repair
 from bench.sensitivity_report import share, standing, verdict
 from bench.turns import LEAST_TURNS, MOST_TURNS, WARM_UP_TURNS, medians_in_turns
 from calibration.precision import Precision
+from model_zoo.spec import Exam, Labels, Question
 from model_zoo.tasks import CLASSIFICATION
 from runtime.backend import Executed
 from runtime.errors import CheckFailed, UsageError
@@ -245,7 +246,7 @@ def test_a_graph_that_is_int8_already_is_refused(
 
 def _candidate(layers: int, reached: float, speed_up: float, **changes: Any) -> Candidate:
     kept = tuple(f"layer {index}" for index in range(layers))
-    one = Candidate(Precision.INT8_MIXED, kept, 0.5, reached, None, 1_000_000, speed_up)
+    one = Candidate(Precision.INT8_MIXED, kept, 0.5, reached, None, None, 1_000_000, speed_up)
     return replace(one, **changes)
 
 
@@ -367,3 +368,38 @@ def test_data_files_of_a_large_mixed_graph_are_copied_under_their_names(tmp_path
     _copy(StoredGraph(stored, entry.model_copy(update={"files": files})), tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {GRAPH, "weights"}
     onnx.checker.check_model(str(tmp_path / "out" / GRAPH))
+
+
+def _labelled_by_fp32(graph: Path) -> Exam:
+    """Images whose labels are FP32's own answers, so that FP32 has them all right."""
+
+    def questions(folder: Path | None, progress: object) -> Iterator[Question]:
+        for feed in tiny.images(400, batch=100, seed=9):
+            truths = tiny.evaluate(graph, feed)[0].argmax(axis=1)
+            yield Question(feed, [int(truth) for truth in truths], [""] * len(truths))
+
+    answers = lambda feed, outputs: list(outputs["logits"])  # noqa: E731 - no more than that
+    return Exam("made up", Labels.COMPOSED, ("top-1",), questions, answers)
+
+
+def test_the_gate_can_be_about_the_tasks_own_metric(
+    graph: Path, feeds: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exam = _labelled_by_fp32(graph)
+    monkeypatch.setattr("bench.sensitivity.exams_of", lambda model, variant: (exam,))
+    monkeypatch.setattr("bench.sensitivity.check_weights", lambda network, subject: None)
+    flags = ("--gate", "0.95", "--metric", "--metric-samples", 200)
+    code, found, error = run(capsys, graph, "--feeds", feeds, *flags)
+    assert code == 0, error
+    assert (found["repair"]["criterion"], found["repair"]["samples"]) == ("share of fp32's top-1", 200)
+    assert found["repair"]["kept"] == [BAD]
+    by_precision = {each["precision"]: each for each in found["repair"]["candidates"]}
+    # a constant answer has about one label of ten right
+    assert by_precision["int8"]["reached"] < 0.5
+    assert by_precision["int8-mixed"]["reached"] >= 0.95
+
+
+def test_a_metric_wants_labelled_samples(graph: Path, feeds: Path, capsys: Capture) -> None:
+    code, _, error = run(capsys, graph, "--feeds", feeds, "--metric")
+    assert code == 2
+    assert "--metric: there are no labelled samples for planted" in error
