@@ -19,6 +19,9 @@ _CAN: Mapping[str, tuple[tuple[str, ...], str]] = {
         ("opencv-python-headless", "opencv-python"),
         "pip install '.[export]' in the clone",
     ),
+    "judge boxes and key points": (("pycocotools",), "pip install '.[accuracy]' in the clone"),
+    "judge lines of text": (("shapely",), "pip install '.[accuracy]' in the clone"),
+    "judge translations": (("sacrebleu",), "pip install '.[accuracy]' in the clone"),
     "find INT8 ranges": (("onnxruntime", "onnxruntime-gpu"), "pip install '.[cpu]' in the clone"),
 }
 """An ability, the distributions any of which gives it, and what installs one."""

@@ -17,6 +17,7 @@ from runtime.errors import FeedError, UnavailableError, UnsupportedError, UsageE
 from runtime.graphs import input_specs, load, output_specs
 from runtime.lowering import LARGEST_LOWERED, LOWERING, held_bytes, lower, serialised
 from runtime.lowering_positive import POSITIVE, store_positive_as_uint8
+from runtime.openvino_ignored import refuse_ignored
 from runtime.origins import Kernel, trace_back
 from runtime.raw import from_raw, is_numpys, to_raw
 from runtime.session import CheckedSession
@@ -100,6 +101,7 @@ class OpenVINOBackend:
         if device not in found:
             raise unknown_name("device of backend openvino", device, found)
         model = load(graph)
+        refuse_ignored(model)
         lowering = _lower(model)
         properties = _properties(model, found[device], options)
         try:
@@ -198,9 +200,7 @@ def _places(ports: Sequence[Any], specs: Sequence[TensorSpec]) -> dict[str, int]
 class _DeviceQuery:
     """Tensors of the request stay where they are; nothing is allocated or copied in a run."""
 
-    def __init__(
-        self, request: Any, fed: Sequence[tuple[int, Array]], outputs: Sequence[TensorSpec]
-    ) -> None:
+    def __init__(self, request: Any, fed: Sequence[tuple[int, Array]], outputs: Sequence[TensorSpec]) -> None:
         self._request = request
         self._outputs = outputs  # OpenVINO calls some of them otherwise
         self._inputs = [(request.get_input_tensor(place).data, array) for place, array in fed]

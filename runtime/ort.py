@@ -29,6 +29,8 @@ from runtime.lowering_tables import LOOKED_UP_FIRST, look_up_first
 from runtime.origins import Kernel, trace_back
 from runtime.ort_providers import CPU, CUDA, Provider, chosen, plugged_in
 from runtime.ort_queries import NO_GRAPH, DeviceQuery, HostQuery, line_of, run_options, told_as_feed_error
+from runtime.ort_values import ValueQuery
+from runtime.raw import beyond_numpy
 from runtime.session import CheckedSession
 from runtime.stepping import Carried, OrtStepper, Stepper
 from runtime.tensors import Feed
@@ -48,6 +50,9 @@ front of it: NCF in FP8 was then -1.2 dB from FP32. And it makes int32 of a bias
 _CRASHES_WITH_LSTM = ["NchwcTransformer"]
 """ONNX Runtime 1.32's processor kernels crash on a 16-bit CRNN with it: convolutions in vectors of channels,
 an LSTM in float32 and a 16-bit product behind it. Without it the graph runs."""
+
+_MAKING_KERNELS = "Exception during initialization"
+"""In the message of a kernel that is made, and cannot do what a sound file asks for."""
 
 _FELL_BACK = "fallback to CPU EP"
 """In the message for a node that would run on the CPU against `session.disable_cpu_ep_fallback`."""
@@ -142,10 +147,16 @@ class OnnxRuntimeSession(CheckedSession):
     def _place(self, feed: Feed, boundary: Boundary) -> Query:
         query: Query
         if boundary is Boundary.HOST:
-            query = HostQuery(self._session, feed, run_options(NO_GRAPH if self._captures else {}))
+            place = ValueQuery if beyond_numpy((*self.inputs, *self.outputs)) else HostQuery
+            query = place(self._session, feed, run_options(NO_GRAPH if self._captures else {}))
         elif any(array.dtype.kind == "U" for array in feed.values()):
             raise UnsupportedError(
                 "onnxruntime keeps no text in the memory of a device; measure this graph with --boundary host"
+            )
+        elif beyond_numpy((*self.inputs, *self.outputs)):
+            raise UnsupportedError(
+                "only inputs and outputs of NumPy's own types are kept in the memory of a device, these are"
+                f" {', '.join(map(str, (*self.inputs, *self.outputs)))}; take --boundary host"
             )
         else:
             # A captured graph reads and writes where its own query's arrays are, and nowhere else.
@@ -170,7 +181,12 @@ class OnnxRuntimeSession(CheckedSession):
         ran = trace_back(seen, self._model.graph, macs)
         if self._circumstances.settings.get("use_tf32") == "1":
             ran = {node: _as_tf32(each) for node, each in ran.items()}
-        circumstances = replace(self._circumstances, evidence=ort_profile.EVIDENCE, fallback_nodes=fallback)
+        circumstances = replace(
+            self._circumstances,
+            evidence=ort_profile.EVIDENCE,
+            fallback_nodes=fallback,
+            on_device_nodes=1 - len(fallback) / len(kernels) if kernels else 1.0,
+        )
         return attest(macs, ran, circumstances)
 
     def _compiled(self) -> Iterator[Kernel]:
@@ -225,7 +241,8 @@ def _open(
                 " nothing may fall back to the CPU unseen; --allow-fallback measures and names it, or use"
                 " another precision"
             ) from error
-        raise GraphError(f"onnxruntime does not open the graph: {line_of(error)}") from error
+        refusal = UnsupportedError if _MAKING_KERNELS in str(error) else GraphError
+        raise refusal(f"onnxruntime does not open the graph: {line_of(error)}") from error
     _check_landed(session, chosen_one)
     return session
 
