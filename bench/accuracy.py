@@ -10,7 +10,7 @@ from typing import Any
 from bench.artefacts import Artefacts
 from bench.attestation import attest
 from bench.examination import Compare, Examination, Side
-from bench.exams import check_weights, exams_of, with_weights
+from bench.exams import check_weights, exams_of, has_learned, with_weights
 from bench.fidelity import fidelity_verdict
 from bench.gates import CONFIDENCE, GATE, Trial
 from bench.judged import ExamReport, Judged, NotJudged
@@ -18,11 +18,11 @@ from bench.opening import opened, usable_backend
 from bench.plan import BenchPlan
 from bench.progress import Display
 from bench.reference import Place, Reference, reference_place
-from bench.subject import find_subject
+from bench.subject import Subject, find_subject
 from bench.worst import Worst, same_answer
 from calibration.precision import Precision
 from model_zoo.spec import Exam, Question
-from runtime.errors import HarnessError, UsageError
+from runtime.errors import HarnessError, UnavailableError, UsageError
 
 SHOWN = 5
 """Samples in the list of the worst, unless told."""
@@ -61,14 +61,32 @@ def judge_accuracy(plan: AccuracyPlan, home: Path, display: Display) -> Iterator
     (model, framework), *_ = network.subjects()
     subject = find_subject(network, model, framework)
     artefacts = Artefacts(subject, home, network.calibration, display)
-    exams = exams_of(model, network.variant)
+    exams = exams_of(model, network.variant, subject.identity.framework)
     run = _Run(replace(plan, network=network), artefacts, display)
-    if not exams:
-        yield run.fidelity()
-        return
-    check_weights(network, subject)
+    if plan.data is not None:
+        _check_data(plan.data, subject, exams)
+        check_weights(network, subject)
+    if exams and not has_learned(network, subject):
+        display.warn(f"{subject.title} has seeded weights, which know nothing: give --weights for accuracy")
+        exams = ()
+    judged = False
     for exam in exams:
-        yield run.exam(exam)
+        try:
+            yield run.exam(exam)
+            judged = True
+        except UnavailableError as error:
+            if plan.data is not None:
+                raise
+            display.warn(str(error))
+    if not judged:
+        yield run.fidelity()
+
+
+def _check_data(data: Path, subject: Subject, exams: Sequence[Exam]) -> None:
+    if not exams:
+        raise UsageError(
+            f"--data {data}: {subject.title} is judged on no data set; leave it out for fidelity"
+        )
 
 
 @dataclass(frozen=True)

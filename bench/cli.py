@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 
 from bench.cli_accuracy import accuracy
 from bench.cli_calibrate import calibrate
+from bench.cli_conformance import conformance
 from bench.cli_data import data_app
 from bench.cli_measure import measure
 from bench.cli_options import CalibrationMethod, CalibrationSamples
@@ -262,6 +263,7 @@ def export(  # noqa: PLR0913 - one parameter a flag
 
 app.command()(accuracy)
 app.command()(calibrate)
+app.command()(conformance)
 app.command()(sensitivity)
 app.command()(show)
 app.command()(train)

@@ -14,10 +14,11 @@ from model_zoo.spec import Exam, Variant
 from runtime.errors import UsageError
 
 
-def exams_of(model: str, variant: str) -> tuple[Exam, ...]:
+def exams_of(model: str, variant: str, framework: str) -> tuple[Exam, ...]:
     """Those of a model of the zoo; none where it has no labelled samples, or is the user's."""
     found = _variant(model, variant)
-    return found.exams if found else ()
+    exams = found.exams if found else ()
+    return tuple(exam for exam in exams if not exam.frameworks or framework in exam.frameworks)
 
 
 def _variant(model: str, variant: str) -> Variant | None:
@@ -37,9 +38,14 @@ def with_weights(network: BenchPlan, home: Path, display: Display) -> BenchPlan:
     return replace(network, weights=weights)
 
 
+def has_learned(network: BenchPlan, subject: Subject) -> bool:
+    """Whether its weights are somebody's, and no seed's."""
+    return network.weights is not None or bool(subject.trained)
+
+
 def check_weights(network: BenchPlan, subject: Subject) -> None:
     """Raises UsageError for a network that has learned nothing."""
-    if network.weights is None and not subject.trained:
+    if not has_learned(network, subject):
         raise UsageError(
             f"{subject.title} has seeded weights, which know nothing: give trained ones with --weights"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,16 +156,22 @@ def open_here(backend: Backend, graph: Path, device: str, options: SessionOption
 
 @contextmanager
 def opened(
-    backend: Backend, graph: Path, device: str, options: SessionOptions, limit_seconds: float | None
+    backend: Backend,
+    graph: Path,
+    device: str,
+    options: SessionOptions,
+    limit_seconds: float | None,
+    listen: Callable[[str], None] | None = None,
 ) -> Iterator[Ready]:
     """`graph` in a session; raises what Backend.open raises.
 
     limit_seconds: of each step of a process of its own, where a crash ends nothing else; None: in this one.
+    listen: is told how far a long build in that process is.
     """
     if limit_seconds is not None:
         from bench.isolated import opened_apart  # which is made of what stands here
 
-        with opened_apart(backend, graph, device, options, limit_seconds) as apart:
+        with opened_apart(backend, graph, device, options, limit_seconds, listen) as apart:
             yield apart
         return
     session = open_here(backend, graph, device, options)

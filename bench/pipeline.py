@@ -85,7 +85,8 @@ class _Run:
         self, precision: Precision, device: str, cells: Sequence[Cell], reference: Reference
     ) -> Iterator[Record]:
         graph = self.artefacts.at(precision)
-        with opened(self.backend, graph.path, device, self.plan.session, self.plan.limit_seconds) as ready:
+        session, limit, listen = self.plan.session, self.plan.limit_seconds, self.display.note
+        with opened(self.backend, graph.path, device, session, limit, listen) as ready:
             for cell in cells:
                 yield self._measured(graph, ready, cell, reference)
 

@@ -18,7 +18,7 @@ SINGLE_STREAM = "single-stream"
 SCENARIOS = (SINGLE_STREAM, "multi-stream", "server", "offline")
 """The words of the MLPerf inference rules; those that are not measured yet are known by name."""
 
-_WITHOUT_PROVIDERS = frozenset({"trt", "openvino", "reference", "null"})
+_WITHOUT_PROVIDERS = frozenset({"trt", "trt-rtx", "openvino", "reference", "null"})
 """Our backends that are not ONNX Runtime; what a vendor's does with the name is its own affair."""
 
 

@@ -184,7 +184,7 @@ class _Analysis:
     def _examination(self) -> Examination:
         """The model's first exam; raises UsageError where it has none."""
         subject, network = self.artefacts.subject, self.plan.network
-        exams = exams_of(network.models[0], network.variant)
+        exams = exams_of(network.models[0], network.variant, subject.identity.framework)
         if not exams:
             raise UsageError(
                 f"--metric: there are no labelled samples for {subject.title}; leave it out, and the gate is"

@@ -43,7 +43,8 @@ class Worst:
     def add(self, question: Question, place: int, before: Any, after: Any) -> None:
         """Take in one sample's two answers."""
         self._seen += 1
-        if same_answer(before, after):
+        first, second = (_said(self._exam.say, answer) for answer in (before, after))
+        if same_answer(before, after) or first == second:
             return
         self.changed += 1
         truth = question.truths[place]
@@ -51,9 +52,9 @@ class Worst:
         if lost <= 0 or self._count <= 0:
             return
         picture = question.pictures[place] if len(question.pictures) else None
-        say = self._exam.say
-        words = (question.asked[place], say(truth), _said(say, before), _said(say, after))
-        heapq.heappush(self._heap, (lost, -self._seen, Changed(*words, lost, picture)))
+        asked, right = question.asked[place], self._exam.say(truth)
+        changed = Changed(asked, right, first, second, lost, picture)
+        heapq.heappush(self._heap, (lost, -self._seen, changed))
         if len(self._heap) > self._count:
             heapq.heappop(self._heap)
 

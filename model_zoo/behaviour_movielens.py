@@ -33,6 +33,9 @@ STEPS = 20
 
 DATA = "MovieLens 100K: likes (a rating of 4 or 5) from the 20 before; each user's last fifth is held out"
 
+JUDGED_TOGETHER = 1024
+"""Samples of a batch of those held out: what DIEN answers depends on its batch."""
+
 _LIKED = 4
 _HELD_OUT = 0.2
 _NOT_GENRES = frozenset({"movie_id", "movie_title"})
@@ -48,7 +51,7 @@ class Ratings:
     def __len__(self) -> int:
         return len(self.liked)
 
-    def of(self, rows: NDArray[np.intp] | int) -> Moments:
+    def of(self, rows: NDArray[np.intp] | slice | int) -> Moments:
         """The moments of these samples, or of one without an axis of samples."""
         all_of = self.moments
         return Moments(all_of.users[rows], all_of.items[rows], all_of.histories[rows], all_of.lengths[rows])

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_zoo.feed_checks import check_numbers
+from model_zoo.sentences_exam import exam_of
 from model_zoo.spec import Ask, Counts, FeedSource, ModelSpec, PaperRow, Task, Told, Variant
+from model_zoo.squad_exam import exam_of as squad_exam
 from model_zoo.tasks import EMBEDDING, SPAN
 from runtime.errors import UsageError, unknown_name
 from runtime.tensors import Feed
@@ -167,7 +169,7 @@ def model_of(
 ) -> ModelSpec:
     """A BERT for SQuAD as a reference model, with seeded weights unless a file is given."""
     description = f"{title} for SQuAD 1.1, {network.sequence_length} tokens; the pooler is counted, not run"
-    reference = variant_of(network, description)
+    reference = replace(variant_of(network, description), exams=(squad_exam(network.sequence_length),))
     return ModelSpec(name, title, paper, {"": reference, **variants})
 
 
@@ -239,6 +241,7 @@ SPEC = model_of(
         "minilm": replace(
             variant_of(MINILM, "all-MiniLM-L6-v2, trained: one embedding per sentence, 128 tokens"),
             trained="all-MiniLM-L6-v2's own",
+            exams=(exam_of(MINILM.sequence_length),),
         )
     },
 )

@@ -15,7 +15,8 @@ from model_zoo.crnn_english import BLANK, CHARACTERS, EnglishSizes, english_netw
 from model_zoo.crnn_layers import Sizes, crnn_network
 from model_zoo.framing import Warp
 from model_zoo.network import Network
-from model_zoo.spec import Counts, FeedSource, ModelSpec, PaperRow, Variant
+from model_zoo.spec import Counts, Exam, FeedSource, ModelSpec, PaperRow, Variant
+from model_zoo.synth90k_exam import exam_of as synth90k_exam
 from model_zoo.text_recognition import BEST_PATH, BestPath
 from runtime.errors import unknown_name
 
@@ -75,6 +76,14 @@ def _english_feeds(framework: str) -> FeedSource:
     return LineFeeds(LineFormat(ENGLISH.input_name, ENGLISH.input_size))
 
 
+def _english_exam() -> Exam:
+    """Rendered words; see `crnn_english_exam`."""
+    from model_zoo.crnn_english_exam import exam_of
+    from model_zoo.text_lines import LineFeeds, LineFormat
+
+    return exam_of(LineFeeds(LineFormat(ENGLISH.input_name, ENGLISH.input_size)), ENGLISH_TASK)
+
+
 def _check_framework(name: str) -> None:
     if name != "tensorflow":
         raise unknown_name("framework of crnn", name, ("tensorflow",))
@@ -91,6 +100,7 @@ SPEC = ModelSpec(
             counts={"tensorflow": Counts(NETWORK.parameters, NETWORK.macs)},
             feeds=_feeds,
             task=BEST_PATH,
+            exams=(synth90k_exam(partial(_feeds, "tensorflow"), BEST_PATH),),
         ),
         "english-g2": Variant(
             "EasyOCR's english_g2, trained: 64x320, grey, two bidirectional LSTMs of 256 units, 96 characters"
@@ -100,6 +110,7 @@ SPEC = ModelSpec(
             feeds=_english_feeds,
             task=ENGLISH_TASK,
             trained="EasyOCR's own",
+            exams=(_english_exam(),),
         ),
     },
 )

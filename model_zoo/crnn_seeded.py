@@ -50,9 +50,12 @@ def weights_of(network: Network, path: Path | None) -> Mapping[str, Array]:
     Raises UsageError for a file that cannot be read, lacks a tensor, or has one of another shape.
     """
     if path is not None:
-        from model_zoo.weights import read_weights, take
+        from model_zoo.crnn_names import original_names
+        from model_zoo.weights import Alias, read_weights, take
 
-        return take(read_weights(path), network.tensors())
+        wanted = network.tensors()
+        aliases = {name: tuple(map(Alias, original_names(name))) for name in wanted}
+        return take(read_weights(path), wanted, aliases)
     measured = measured_channels(network)
     statistics = statistics_of(network.statistics, measured, network.maps[last_lstm(network).name].channels)
     return all_weights(network, statistics)

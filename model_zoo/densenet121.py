@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from model_zoo import fashion_networks
 from model_zoo.densenet_layers import (
     AIMATRIX,
     INPUT_SCALE,
@@ -11,6 +12,9 @@ from model_zoo.densenet_layers import (
     standard_network,
     tensorflow_network,
 )
+from model_zoo.fashion_mnist import MEAN as FASHION_MEAN
+from model_zoo.fashion_variants import fashion_variant
+from model_zoo.imagenet_exam import judged_on_imagenet
 from model_zoo.layers_model import InFramework, variant_of
 from model_zoo.spec import ModelSpec, PaperRow
 
@@ -25,23 +29,38 @@ SPEC = ModelSpec(
     "DenseNet-121",
     PaperRow(batch_size=32, flops=9.19e10, seconds=0.029),
     {
-        "": variant_of(
-            "densenet121",
-            "DenseNet-121, 224x224, 1000 classes",
-            {
-                "caffe": InFramework(standard_network(Sizes()), CAFFE_MEAN, INPUT_SCALE),
-                "tensorflow": InFramework(tensorflow_network(Sizes()), TENSORFLOW_MEAN, INPUT_SCALE),
-            },
+        "": judged_on_imagenet(
+            variant_of(
+                "densenet121",
+                "DenseNet-121, 224x224, 1000 classes",
+                {
+                    "caffe": InFramework(standard_network(Sizes()), CAFFE_MEAN, INPUT_SCALE),
+                    "tensorflow": InFramework(tensorflow_network(Sizes()), TENSORFLOW_MEAN, INPUT_SCALE),
+                },
+            )
         ),
-        "as-shipped": variant_of(
-            "densenet121",
-            "DenseNet-121 as AI Matrix ships it: pools round up (57x57 after pool1), softmax at the end",
-            {"caffe": InFramework(shipped_network(Sizes()), CAFFE_MEAN, INPUT_SCALE)},
+        "as-shipped": judged_on_imagenet(
+            variant_of(
+                "densenet121",
+                "DenseNet-121 as AI Matrix ships it: pools round up (57x57 after pool1), softmax at the end",
+                {"caffe": InFramework(shipped_network(Sizes()), CAFFE_MEAN, INPUT_SCALE)},
+            )
         ),
-        "aimatrix": variant_of(
+        "aimatrix": judged_on_imagenet(
+            variant_of(
+                "densenet121",
+                "AI Matrix' TensorFlow network, very probably the paper's: three blocks, narrow 1x1"
+                " convolutions",
+                {"tensorflow": InFramework(aimatrix_network(AIMATRIX))},
+            )
+        ),
+        "fashion-mnist": fashion_variant(
             "densenet121",
-            "AI Matrix' TensorFlow network, very probably the paper's: three blocks, narrow 1x1 convolutions",
-            {"tensorflow": InFramework(aimatrix_network(AIMATRIX))},
+            "DenseNet-121, a quarter as wide",
+            fashion_networks.DENSENET121,
+            epochs=5,
+            mean=FASHION_MEAN,
+            scale=INPUT_SCALE,
         ),
     },
 )

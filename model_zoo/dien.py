@@ -10,6 +10,7 @@ batches.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import pairwise
@@ -233,7 +234,15 @@ def _variant(network: Dien, description: str, steps: int = STEPS, shortest: int 
     )
 
 
+def _reader(progress: Progress) -> Callable[[Moments], Feed]:
+    from model_zoo.behaviour_movielens import genre_of_films
+
+    genres = genre_of_films(progress)
+    return lambda moments: feed_of(moments, genres)
+
+
 def _movielens() -> Variant:
+    from model_zoo.behaviour_exam import exam_of
     from model_zoo.behaviour_movielens import DATA, STEPS
 
     description = "DIEN for MovieLens 100K: a user, a film, the 20 liked before it, first genres"
@@ -241,6 +250,7 @@ def _movielens() -> Variant:
         _variant(MOVIELENS, description, STEPS),
         feeds=partial(likes_of, MOVIELENS),
         training=Training(DATA, lesson),
+        exams=(exam_of(_reader, OUTPUT),),
     )
 
 

@@ -53,11 +53,12 @@ _ALIASES: Mapping[str, str] = {
 }
 """What the reference's checkpoints call layers that have another name here."""
 
-_ALPHAS: Mapping[str, str] = {
-    "attention/query/alpha": "prelu/prelu_",
-    "dice_1/alpha": "dice_1/alphadice_1",
-    "dice_2/alpha": "dice_2/alphadice_2",
+_ALPHAS: Mapping[str, tuple[str, ...]] = {
+    "attention/query/alpha": ("prelu/prelu_", "prelu/prelu"),
+    "dice_1/alpha": ("dice_1/alphadice_1",),
+    "dice_2/alpha": ("dice_2/alphadice_2",),
 }
+"""In AI Matrix' checkpoints, and in those of mouna99/dien (script/utils.py, script/Dice.py)."""
 
 
 def weights_of(network: Dien, path: Path | None) -> dict[str, Array]:
@@ -65,7 +66,7 @@ def weights_of(network: Dien, path: Path | None) -> dict[str, Array]:
     if path is None:
         return seeded_weights(network)
     shapes = network.shapes()
-    return take(read_weights(path), shapes, {name: [Alias(alias)] for name, alias in _aliases(shapes)})
+    return take(read_weights(path), shapes, _aliases(shapes))
 
 
 def seeded_weights(network: Dien) -> dict[str, Array]:
@@ -73,13 +74,13 @@ def seeded_weights(network: Dien) -> dict[str, Array]:
     return {name: _tensor(name, shape) for name, shape in network.shapes().items()}
 
 
-def _aliases(shapes: Mapping[str, Shape]) -> list[tuple[str, str]]:
-    found = list(_ALPHAS.items())
+def _aliases(shapes: Mapping[str, Shape]) -> dict[str, tuple[Alias, ...]]:
+    aliases = {name: tuple(map(Alias, others)) for name, others in _ALPHAS.items()}
     for name in shapes:
         layer, _, part = name.rpartition("/")
         if layer in _ALIASES and part != "alpha":
-            found.append((name, f"{_ALIASES[layer]}/{part}"))
-    return found
+            aliases[name] = (Alias(f"{_ALIASES[layer]}/{part}"),)
+    return aliases
 
 
 def _tensor(name: str, shape: Shape) -> Tensor:

@@ -212,6 +212,7 @@ def _variant(network: Din, description: str) -> Variant:
 
 
 def _movielens() -> Variant:
+    from model_zoo.behaviour_exam import exam_of
     from model_zoo.behaviour_movielens import DATA, STEPS, genre_of_films
 
     return replace(
@@ -221,6 +222,7 @@ def _movielens() -> Variant:
         feeds=partial(likes_of, MOVIELENS),
         sizes={"history": STEPS},
         training=Training(DATA, lesson),
+        exams=(exam_of(lambda _: partial(feed_of, MOVIELENS)),),
     )
 
 

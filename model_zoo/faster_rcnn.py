@@ -7,18 +7,20 @@ from model_zoo.faster_rcnn_layers import CAFFE_MEAN, Sizes, faster_rcnn_network
 from model_zoo.framing import Fit
 from model_zoo.layers_model import InFramework, variant_of
 from model_zoo.spec import ModelSpec, PaperRow, Variant
+from model_zoo.voc_exam import judged_on_voc
 
 
 def at_size(height: int, width: int) -> Variant:
     """The network for images of this height and width; raises UsageError where they leave it no pixel."""
     network = faster_rcnn_network(Sizes(input_size=(height, width)))
-    return variant_of(
+    variant = variant_of(
         "faster-rcnn",
         f"Faster R-CNN on VGG-16, {height}x{width}, 300 regions, PASCAL VOC",
         {"caffe": InFramework(network, CAFFE_MEAN, framing=Fit())},
         REGIONS,
         CALIBRATION_METHOD,
     )
+    return judged_on_voc(variant, REGIONS.read, shares=False, batch=1)
 
 
 SPEC = ModelSpec(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_zoo.citations import TESTED, TRAINED_PER_CLASS
+from model_zoo.citations_exam import exam_of
 from model_zoo.gcn_feeds import check, citation_feeds, tell
 from model_zoo.gcn_network import Form, Gcn
 from model_zoo.gcn_training import lesson
@@ -50,6 +51,7 @@ def _variant(network: Gcn) -> Variant:
         check=partial(check, network),
         training=_training(network),
         tell=partial(tell, network),
+        exams=(exam_of(network),),
     )
 
 

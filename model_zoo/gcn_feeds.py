@@ -95,13 +95,18 @@ def tell(network: Gcn, data: Path | None, ask: Ask) -> Iterator[Told]:
 
     data: see `citation_feeds`. Raises UnavailableError where there is no data.
     """
-    found = network_of_papers(network, silent) if data is None else _fitting(network, data)
-    feed = _Sample(network, found)(Split.EVALUATION, 0)
+    found = network_of_papers(network, silent) if data is None else _read_fitting(network, data)
+    feed = feed_of(network, found)
     classes = NODE_CLASSES.classes(ask({name: array[np.newaxis] for name, array in feed.items()}))[0]
     for paper in found.tested.tolist():
         yield Told(
             f"paper {paper}", found.names[classes[paper]], (f"labelled {found.names[found.subjects[paper]]}",)
         )
+
+
+def feed_of(network: Gcn, found: Citations) -> Feed:
+    """All papers with all their words, without the batch axis."""
+    return _Sample(network, found)(Split.EVALUATION, 0)
 
 
 @dataclass(frozen=True)
@@ -166,15 +171,18 @@ def _samples(network: Gcn, found: Citations, name: str, *, synthetic: bool = Fal
 
 
 def _folder_feeds(network: Gcn, folder: Path) -> LazyFeeds:
-    found = _fitting(network, folder)
+    found = _read_fitting(network, folder)
     return LazyFeeds(
         lambda _: _samples(network, found, folder.name), over=lambda other: _folder_feeds(network, other)
     )
 
 
-def _fitting(network: Gcn, folder: Path) -> Citations:
-    """The network of papers in a folder; raises UsageError for one of another size."""
-    found = citations.read_citations(folder)
+def _read_fitting(network: Gcn, folder: Path) -> Citations:
+    return fitting(network, citations.read_citations(folder), folder)
+
+
+def fitting(network: Gcn, found: Citations, folder: Path) -> Citations:
+    """The network of papers that a folder holds; raises UsageError for one of another size."""
     got = (found.papers, found.vocabulary, found.classes)
     wanted = (network.papers, network.vocabulary, network.classes)
     if got != wanted:

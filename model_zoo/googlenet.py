@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from model_zoo import fashion_networks
+from model_zoo.fashion_variants import fashion_variant
 from model_zoo.googlenet_layers import Sizes, caffe_network, tensorflow_network
+from model_zoo.imagenet_exam import judged_on_imagenet
 from model_zoo.layers_model import InFramework, variant_of
 from model_zoo.spec import ModelSpec, PaperRow
 
@@ -14,13 +17,18 @@ SPEC = ModelSpec(
     "GoogLeNet",
     PaperRow(batch_size=32, flops=7.78e10, seconds=0.014),
     {
-        "": variant_of(
-            "googlenet",
-            "GoogLeNet (Inception v1), 224x224, 1000 classes; Caffe's has local response normalisation",
-            {
-                "tensorflow": InFramework(tensorflow_network(Sizes())),
-                "caffe": InFramework(caffe_network(Sizes()), CAFFE_MEAN),
-            },
-        )
+        "": judged_on_imagenet(
+            variant_of(
+                "googlenet",
+                "GoogLeNet (Inception v1), 224x224, 1000 classes; Caffe's has local response normalisation",
+                {
+                    "tensorflow": InFramework(tensorflow_network(Sizes())),
+                    "caffe": InFramework(caffe_network(Sizes()), CAFFE_MEAN),
+                },
+            )
+        ),
+        "fashion-mnist": fashion_variant(
+            "googlenet", "GoogLeNet, a quarter as wide", fashion_networks.GOOGLENET, epochs=12
+        ),
     },
 )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from model_zoo import seglink_names, ssd_names
 from model_zoo.caffe_files import blob_name
 from model_zoo.image_statistics import statistics_of
 from model_zoo.layers import (
@@ -19,17 +20,25 @@ from runtime.tensors import Array
 _OUR_LAYOUT = frozenset({".npz", ".safetensors"})
 """Files of plain arrays; any other is TensorFlow's."""
 
+_ORIGINALS: Mapping[str, Callable[[str], str]] = {
+    ssd_names.MARKER: ssd_names.original_name,
+    seglink_names.MARKER: seglink_names.original_name,
+}
+"""A layer that only networks of a family have, to what the family's original calls a tensor."""
+
 
 def weights_of(network: Network, path: Path | None) -> Mapping[str, Array]:
     """The tensors of `network.tensors()`; seeded if `path` is None.
 
-    A file holds either those names (`conv1/kernel`, ...) or a caffemodel's layers. Its weights are taken to
-    be made for the network's own input.
+    A file holds those names (`conv1/kernel`, ...), those of the network's original, of TensorFlow's slim or
+    of Keras, or a caffemodel's layers. Its weights are taken to be made for the network's own input, except
+    those of `densenet_keras`.
     Raises UsageError for a file that cannot be read, lacks a tensor, or has one of another shape.
     """
     if path is None:
         measured = measured_channels(network)
         return seeded_weights(network, statistics_of(network.statistics, measured, network.features))
+    from model_zoo import densenet_keras
     from model_zoo.weights import Alias, read_weights, take
 
     stored = read_weights(path)
@@ -37,7 +46,10 @@ def weights_of(network: Network, path: Path | None) -> Mapping[str, Array]:
         return _caffe_weights(network, stored)
     if path.suffix.lower() not in _OUR_LAYOUT:
         stored = {name: _as_ours(network, name, array) for name, array in stored.items()}
-    aliases = {name: (Alias(_in_slim(name)),) for name in network.tensors()}
+    if densenet_keras.is_of_keras(network, stored):
+        return densenet_keras.weights_from(network, stored)
+    original = next((_ORIGINALS[marker] for marker in _ORIGINALS if marker in network.named), _in_slim)
+    aliases = {name: (Alias(_in_slim(name)), Alias(original(name))) for name in network.tensors()}
     return take(stored, network.tensors(), aliases)
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model_zoo.feed_checks import check_numbers
+from model_zoo.ncf_exam import folder_exam, movielens_exam
 from model_zoo.probability import CLICK
 from model_zoo.spec import Ask, Counts, FeedSource, Lesson, ModelSpec, PaperRow, Told, Training, Variant
 from runtime.errors import unknown_name
@@ -164,8 +165,14 @@ LARGE = Ncf(users=6040, items=20_000_000, lookup=Lookup.GATHER)
 MOVIELENS_100K = Ncf(users=943, items=1682, lookup=Lookup.GATHER)
 
 _VARIANTS: Mapping[str, Variant] = {
-    "one-hot": variant_of(ONE_HOT, "NeuMF, 6040 users and 3706 items, rows of tables by one-hot products"),
-    "gather": variant_of(GATHER, "NeuMF, 6040 users and 3706 items, rows of tables gathered"),
+    "one-hot": replace(
+        variant_of(ONE_HOT, "NeuMF, 6040 users and 3706 items, rows of tables by one-hot products"),
+        exams=(folder_exam(ONE_HOT, "movielens-1m"),),
+    ),
+    "gather": replace(
+        variant_of(GATHER, "NeuMF, 6040 users and 3706 items, rows of tables gathered"),
+        exams=(folder_exam(GATHER, "movielens-1m"),),
+    ),
     "large": variant_of(LARGE, "NeuMF, 6040 users and 20 million items, rows of tables gathered"),
     "movielens-100k": replace(
         variant_of(
@@ -173,6 +180,7 @@ _VARIANTS: Mapping[str, Variant] = {
         ),
         feeds=partial(movielens_feeds, MOVIELENS_100K),
         tell=_tell,
+        exams=(movielens_exam(MOVIELENS_100K, "movielens-100k"),),
         training=Training(
             "MovieLens 100K, what a user rated; the last of each user is held out, against 99 never rated",
             _lesson,

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from model_zoo.adam import Adam
+from model_zoo.exam_parts import judged
 from model_zoo.interactions import LeaveLastOut, movielens
 from model_zoo.ncf import TABLES, Ncf
 from model_zoo.ncf_tensorflow import logits
-from model_zoo.ranking import ranking_scores
 from model_zoo.seeded import seeded_normal
 from model_zoo.spec import Split
 from model_zoo.training import Step, compiled
@@ -86,7 +86,7 @@ class NcfLesson:
         users = np.repeat(self.rated.users, candidates.shape[1]).astype(np.int32)
         items = candidates.astype(np.int32).reshape(-1)
         found = logits(self.network, tf.constant(users), tf.constant(items), self.weights).numpy()
-        return ranking_scores(found.reshape(candidates.shape))
+        return judged(("hr@10", "ndcg@10"), [0] * len(candidates), found.reshape(candidates.shape))
 
     def _shuffled(self, number: int) -> tuple[Array, Array, Array]:
         """Users, items and labels, 0 or 1, of an epoch."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from model_zoo import pronunciation
 from model_zoo.gnmt import Beam, Gnmt
 from model_zoo.gnmt_sources import Form
+from model_zoo.pronunciation_exam import exam
 from model_zoo.spec import Counts, FeedSource, Lesson, ModelSpec, PaperRow, Task, Training, Variant
 from model_zoo.translation import NEXT_WORD, READING, TRANSLATION
 from runtime.errors import unknown_name
@@ -127,7 +128,8 @@ def _of_letters(form: Form) -> Variant:
     network = pronunciation.NETWORK
     title = f"GNMT, {network.layers} layers of {network.units}, from letters to phonemes"
     sizes = {"source": pronunciation.MOST_LETTERS, "target": pronunciation.MOST_LETTERS}
-    return variant_of(network, form, title, sizes, pronunciation.letter_feeds)
+    variant = variant_of(network, form, title, sizes, pronunciation.letter_feeds)
+    return replace(variant, exams=(exam(),)) if _TASKS[form] is TRANSLATION else variant
 
 
 SPEC = ModelSpec(

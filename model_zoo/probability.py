@@ -1,4 +1,4 @@
-"""Probabilities and scores as answers: a click or none, one candidate before another; how well they rank.
+"""Probabilities and scores as answers: a click or none, one candidate before another.
 
 Shared by the recommenders (MODELS.md 14, 15, 16).
 """
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from model_zoo.finite import finite
 from model_zoo.tasks import Answering
-from runtime.errors import CheckFailed, GraphError
+from runtime.errors import GraphError
 from runtime.tensors import Array
 
 
@@ -77,25 +77,6 @@ that moves all logits alike keeps their order, and yet changes answers.
 """
 
 PREFERENCE = Preference()
-
-
-def area_under_curve(events: Array, scores: Array) -> float:
-    """ROC AUC: how often an event scores higher than a non-event, a tie counting one half (MODELS.md 2.6).
-
-    events: whether each sample is one, [samples].     scores: [samples].
-    Raises CheckFailed where there are no events, or nothing else.
-    """
-    happened = np.asarray(events, bool)
-    positives = int(np.count_nonzero(happened))
-    negatives = happened.size - positives
-    if not positives or not negatives:
-        raise CheckFailed(
-            f"no ROC AUC of {positives} events and {negatives} others; give samples of both kinds"
-        )
-    _, places, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[places]  # of equals: the mean of their ranks, from 1
-    above = float(ranks[happened].sum()) - positives * (positives + 1) / 2
-    return above / (positives * negatives)
 
 
 def _values(task: str, outputs: Mapping[str, Array], output: str) -> Array:

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from model_zoo.adam import Adam
+from model_zoo.exam_parts import judged
 from model_zoo.gnmt import ATTENTION, END, START, Gnmt
 from model_zoo.gnmt_sources import Form, source_of
 from model_zoo.pronunciation import NETWORK, Entry, Lexicon, Numbers, filled, lexicon, said, spelled, spoken
+from model_zoo.pronunciation_exam import as_text
 from model_zoo.seeded import seeded_normal
 from model_zoo.training import Step, compiled, weights_of
 from model_zoo.translation import TRANSLATION
@@ -94,21 +96,8 @@ def pronunciation_scores(
     expected: Sequence[tuple[str, ...]], found: Sequence[tuple[str, ...]]
 ) -> Mapping[str, float]:
     """`word accuracy`, and `PER`: the edits that make one of the other, over the phonemes expected."""
-    pairs = list(zip(expected, found, strict=True))
-    edits = sum(edit_distance(*pair) for pair in pairs)
-    right = sum(first == second for first, second in pairs)
-    return {"word accuracy": right / len(pairs), "PER": edits / sum(map(len, expected))}
-
-
-def edit_distance(first: Sequence[str], second: Sequence[str]) -> int:
-    """The fewest insertions, deletions and substitutions that make `second` of `first` (Levenshtein 1966)."""
-    row = list(range(len(second) + 1))
-    for index, symbol in enumerate(first, start=1):
-        above = [index]
-        for place, other in enumerate(second, start=1):
-            above.append(min(row[place] + 1, above[-1] + 1, row[place - 1] + (symbol != other)))
-        row = above
-    return row[-1]
+    scores = judged(("word-accuracy", "character-error-rate"), map(as_text, expected), map(as_text, found))
+    return {"PER" if name == "CER" else name: value for name, value in scores.items()}
 
 
 def _width(entry: Entry) -> int:

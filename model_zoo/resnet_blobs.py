@@ -20,7 +20,9 @@ from runtime.tensors import Array
 CAFFE_EPSILON = 1e-5
 """BatchNorm's default; the authors' prototxts do not set another."""
 
-_INPUT_SCALE = np.float32(127.5)  # TensorFlow's network divides pixels by it, Caffe's leaves that to conv1
+INPUT_SCALE = np.float32(127.5)
+"""TensorFlow's network divides pixels by it, Caffe's leaves that to conv1."""
+
 _EPSILON_GAP = np.float32(BATCH_NORM_EPSILON - CAFFE_EPSILON)
 
 
@@ -43,7 +45,7 @@ def weights_from(network: ResNet, blobs: Mapping[str, tuple[Array, ...]]) -> dic
         kernel, *biases = blobs[part.name]
         kernel = kernel.transpose(2, 3, 1, 0)
         if part is network.stem:
-            kernel = kernel[:, :, ::-1] * _INPUT_SCALE
+            kernel = kernel[:, :, ::-1] * INPUT_SCALE
         weights[f"{part.name}/kernel"] = np.ascontiguousarray(kernel)
         weights |= {f"{part.name}/bias": bias for bias in biases}
         mean, variance = statistics_from(*blobs[part.batch_norm])
@@ -71,7 +73,7 @@ def blob_shapes(network: ResNet) -> dict[str, tuple[tuple[int, ...], ...]]:
 def _caffe_kernel(network: ResNet, part: Convolution, weights: Mapping[str, Array]) -> NDArray[np.float32]:
     kernel = weights[f"{part.name}/kernel"]
     if part is network.stem:
-        kernel = kernel[:, :, ::-1] / _INPUT_SCALE
+        kernel = kernel[:, :, ::-1] / INPUT_SCALE
     return np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from model_zoo.imagenet_exam import judged_on_imagenet
 from model_zoo.resnet import ResNet
 from model_zoo.spec import Counts, FeedSource, ModelSpec, PaperRow, Variant
 from model_zoo.tasks import CLASSIFICATION
@@ -19,8 +21,10 @@ CAFFE_MEAN = (103.94, 116.78, 123.68)
 """Blue, green, red; what ai-matrix subtracts (MODELS.md 4)."""
 
 
-def model_of(network: ResNet, title: str, paper: PaperRow | None) -> ModelSpec:
-    """The reference model of a network, in TensorFlow and in Caffe."""
+def model_of(
+    network: ResNet, title: str, paper: PaperRow | None, others: Mapping[str, Variant] = MappingProxyType({})
+) -> ModelSpec:
+    """The reference model of a network, in TensorFlow and in Caffe, with other variants of it."""
     size = network.input_size
     variant = Variant(
         description=f"{title}, stride on the first 1x1 (v1), {size}x{size}, {network.classes} classes",
@@ -32,7 +36,7 @@ def model_of(network: ResNet, title: str, paper: PaperRow | None) -> ModelSpec:
         feeds=partial(feeds_of, network),
         task=CLASSIFICATION,
     )
-    return ModelSpec(network.name, title, paper, {"": variant})
+    return ModelSpec(network.name, title, paper, {"": judged_on_imagenet(variant), **others})
 
 
 def build_tensorflow(network: ResNet, weights: Path | None = None) -> Source:

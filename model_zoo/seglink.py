@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from model_zoo.framing import Warp
+from model_zoo.icdar15_exam import judged_on_icdar15
 from model_zoo.layers_model import InFramework, variant_of
 from model_zoo.seglink_layers import CAFFE_MEAN, Sizes, map_sizes, seglink_network
 from model_zoo.spec import ModelSpec, PaperRow, Variant
@@ -14,12 +15,11 @@ def at_size(height: int, width: int, remark: str = "") -> Variant:
     """The network for images of this height and width."""
     network = seglink_network(Sizes(input_size=(height, width)))
     framework = InFramework(network, CAFFE_MEAN, framing=Warp(), order="BGR", images=text_scene_set)
-    return variant_of(
-        "seglink",
-        f"SegLink on VGG-16, {height}x{width}{remark}",
-        {"tensorflow": framework},
-        TextBoxes(map_sizes(network)),
+    task = TextBoxes(map_sizes(network))
+    variant = variant_of(
+        "seglink", f"SegLink on VGG-16, {height}x{width}{remark}", {"tensorflow": framework}, task
     )
+    return judged_on_icdar15(variant, task)
 
 
 SPEC = ModelSpec(

@@ -10,6 +10,7 @@ from model_zoo.layers_model import InFramework, variant_of
 from model_zoo.network import Network
 from model_zoo.single_shot_layers import BACKBONES, CAFFE_MEAN, TENSORFLOW_MEAN, Sizes
 from model_zoo.spec import Variant
+from model_zoo.voc_exam import judged_on_voc
 
 _MEANS = {"caffe": CAFFE_MEAN, "tensorflow": TENSORFLOW_MEAN}
 
@@ -40,7 +41,7 @@ def variants_of(
 
 def _variant(model: str, description: str, networks: Mapping[str, Network]) -> Variant:
     height, width = next(iter(networks.values())).input_size
-    return variant_of(
+    variant = variant_of(
         model,
         f"{description}, {height}x{width}, PASCAL VOC",
         {
@@ -50,3 +51,4 @@ def _variant(model: str, description: str, networks: Mapping[str, Network]) -> V
         SINGLE_SHOT,
         CALIBRATION_METHOD,
     )
+    return judged_on_voc(variant, SINGLE_SHOT.read, shares=True)

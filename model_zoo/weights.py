@@ -62,7 +62,7 @@ def take(
     """The tensors of `wanted`, a mapping from name to shape, as float32.
 
     A tensor is found under its name, under one of its `aliases`, or under the only name that ends with
-    "/" and its name (Keras puts the model's name in front). What else `weights` holds is left alone.
+    "/" and one of these (a model's scope in front does not matter). What else `weights` holds is left alone.
 
     Raises UsageError, naming the first few, for tensors that are missing, have another shape or type, or
     hold NaN or infinity.
@@ -124,10 +124,16 @@ def _find(
         return weights[name]
     for alias in aliases:
         if alias.name in weights:
-            array = weights[alias.name]
-            return array.T if alias.transposed else array
-    ending = endings.get(name)
-    return None if ending is None else weights[ending]
+            return _as_wanted(weights[alias.name], alias)
+    for alias in (Alias(name), *aliases):
+        ending = endings.get(alias.name)
+        if ending is not None:
+            return _as_wanted(weights[ending], alias)
+    return None
+
+
+def _as_wanted(array: Array, alias: Alias) -> Array:
+    return array.T if alias.transposed else array
 
 
 def _refuse_missing(missing: list[str], weights: Mapping[str, Array]) -> None:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from model_zoo.census import AGE_BOUNDARIES, NUMBERS, VOCABULARIES
+from model_zoo.census import AGE_BOUNDARIES, NUMBERS, VOCABULARIES, People
+from model_zoo.census_exam import exam_of
 from model_zoo.probability import Probability
 from model_zoo.spec import Ask, Counts, FeedSource, Lesson, ModelSpec, PaperRow, Told, Training, Variant
 from runtime.errors import FeedError, unknown_name
@@ -192,6 +193,18 @@ def _tell_strings(data: Path | None, ask: Ask) -> Iterator[Told]:
     return tell(worded, data, ask)
 
 
+def _columns(people: People) -> Feed:
+    from model_zoo.wide_deep_feeds import numbered
+
+    return numbered(people)
+
+
+def _string_columns(people: People) -> Feed:
+    from model_zoo.wide_deep_feeds import worded
+
+    return worded(people)
+
+
 def _check_framework(name: str) -> None:
     if name != "tensorflow":
         raise unknown_name("framework of wide-deep", name, ("tensorflow",))
@@ -217,6 +230,7 @@ _VARIANTS: Mapping[str, Variant] = {
         check=check,
         training=_TRAINING,
         tell=_tell,
+        exams=(exam_of(_columns),),
     ),
     "strings": Variant(
         "Wide & Deep for Census Income: five numbers and five words, numbered by ai.onnx.ml's LabelEncoder",
@@ -226,6 +240,7 @@ _VARIANTS: Mapping[str, Variant] = {
         task=_TASK,
         check=check_strings,
         tell=_tell_strings,
+        exams=(exam_of(_string_columns),),
     ),
 }
 

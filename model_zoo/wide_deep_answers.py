@@ -12,7 +12,7 @@ from model_zoo.probability import PROBABILITY
 from model_zoo.spec import Ask, Split, Told
 from runtime.tensors import Array
 
-_ABOVE = 1
+ABOVE = 1
 """The column of the probability of more than 50,000 dollars."""
 
 
@@ -28,15 +28,15 @@ def tell(columns: Callable[[People], dict[str, Array]], data: Path | None, ask: 
         outputs = ask(columns(one))
         PROBABILITY.answers(outputs)  # raises for outputs that are no probabilities
         (probabilities,) = outputs.values()
-        share = float(probabilities[0, _ABOVE])
+        share = float(probabilities[0, ABOVE])
         yield Told(
-            _described(one),
+            described(one),
             f"{'more' if share > 0.5 else 'not more'} than 50,000 dollars a year ({share:.1%} for more)",
             (f"had {'more' if one.rich[0] else 'not more'}",),
         )
 
 
-def _described(one: People) -> str:
+def described(one: People) -> str:
     age = int(one.numbers[0, NUMBERS.index("age")])
     words = ", ".join(str(column[0]) or "unknown" for column in one.words.values())
     return f"{age} years, {words}"

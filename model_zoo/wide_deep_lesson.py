@@ -10,7 +10,7 @@ import numpy as np
 
 from model_zoo.adam import Adam
 from model_zoo.census import People, adult
-from model_zoo.probability import area_under_curve
+from model_zoo.exam_parts import judged
 from model_zoo.spec import Split
 from model_zoo.training import Step, compiled
 from model_zoo.wide_deep import LAYERS, LOGITS, units_of_inputs
@@ -82,9 +82,8 @@ class WideDeepLesson:
         people = self.people[Split.EVALUATION]
         inputs = numbered(people)
         found = logit(*columns_of(tf.constant(inputs["numbers"]), tf.constant(inputs["ids"])), self.weights)
-        logits = found.numpy()[:, 0]
-        accuracy = float(np.mean((logits > 0) == people.rich))
-        return {"accuracy": accuracy, "AUC": area_under_curve(people.rich, logits)}
+        chances = tf.sigmoid(found[:, 0]).numpy()
+        return judged(("binary-accuracy", "auc"), people.rich.tolist(), chances.tolist())
 
     @property
     def _rich(self) -> Any:

@@ -30,6 +30,13 @@ def _trt() -> Backend:
     return TensorRTBackend()
 
 
+def _trt_rtx() -> Backend:
+    from runtime.trt import TensorRTBackend
+    from runtime.trt_library import RTX
+
+    return TensorRTBackend(RTX)
+
+
 def _openvino() -> Backend:
     from runtime.openvino import OpenVINOBackend
 
@@ -51,6 +58,7 @@ def _null() -> Backend:
 BACKENDS: Mapping[str, Callable[[], Backend]] = {
     "ort": _ort,
     "trt": _trt,
+    "trt-rtx": _trt_rtx,
     "openvino": _openvino,
     "reference": _reference,
     "null": _null,

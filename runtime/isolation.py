@@ -13,7 +13,7 @@ import pickle
 import signal
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -42,8 +42,14 @@ _TAIL_BYTES = 4096
 _LAST_WORDS = 300
 _GIBIBYTE = 2**30
 
+_TELL_SECONDS = 5.0
+"""Between two lines of what takes long."""
+
 _made: dict[int, object] = {}
 """In the worker: what it keeps, by number."""
+
+_to_parent: list[Connection] = []
+"""In the worker: where answers go."""
 
 
 class Remote(Generic[T]):
@@ -54,6 +60,22 @@ class Remote(Generic[T]):
 
     def __reduce__(self) -> tuple[Callable[[int], object], tuple[int]]:
         return _found, (self._number,)
+
+
+@dataclass(frozen=True)
+class _Told:
+    line: str
+
+
+def telling(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+    """A runtime.progress.Progress in a worker: its lines go to whoever listens to that worker."""
+    told = time.monotonic()
+    for done, item in enumerate(items, start=1):
+        yield item
+        if time.monotonic() - told >= _TELL_SECONDS:
+            told = time.monotonic()
+            for connection in _to_parent:
+                connection.send(_Told(f"{description}: {done}{f' of {total}' if total else ''}"))
 
 
 def _found(number: int) -> object:
@@ -71,10 +93,14 @@ class Worker:
     """A child process, started at the first call; a context manager.
 
     limit_seconds: for one call without an answer, before the child is killed.
+    listen: is given a line now and then, of what takes long in the child (`telling`).
     """
 
-    def __init__(self, limit_seconds: float = LIMIT_SECONDS) -> None:
+    def __init__(
+        self, limit_seconds: float = LIMIT_SECONDS, listen: Callable[[str], None] | None = None
+    ) -> None:
         self._limit_seconds = limit_seconds
+        self._listen = listen
         self._folder = tempfile.TemporaryDirectory(prefix="aimatrix-worker-")
         self._words = Path(self._folder.name) / "words"
         self._kept = 0
@@ -138,11 +164,16 @@ class Worker:
     def _answer(self, doing: str) -> object:
         end = time.monotonic() + self._limit_seconds
         try:
-            while not self._connection.poll(_LOOK_SECONDS):
-                if time.monotonic() > end:
-                    raise self._timed_out(doing)
-                self._check_memory(doing)
-            return self._connection.recv()
+            while True:
+                while not self._connection.poll(_LOOK_SECONDS):
+                    if time.monotonic() > end:
+                        raise self._timed_out(doing)
+                    self._check_memory(doing)
+                answer = self._connection.recv()
+                if not isinstance(answer, _Told):
+                    return answer
+                if self._listen is not None:
+                    self._listen(answer.line)
         except (EOFError, OSError) as error:
             raise self._crashed(doing) from error
 
@@ -202,6 +233,7 @@ def _serve(connection: Connection, words: Path) -> None:
     with words.open("wb", buffering=0) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    _to_parent.append(connection)
     while True:
         try:
             request = connection.recv()

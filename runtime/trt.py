@@ -1,48 +1,70 @@
-"""TensorRT, on an NVIDIA GPU.
+"""TensorRT and TensorRT-RTX, on an NVIDIA GPU.
 
 NOTE: the path behind `open` has not run on a GPU yet. It is written after the API of TensorRT 10.13 to
-11.4 and tested against doubles of the `tensorrt` and `cuda` modules that keep the calls.
+11.4 and RTX 1.7, held against the real bindings, and run on doubles of the packages that keep the calls.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 
-from runtime import cuda, trt_layers
+from runtime import cuda, cuda_api, trt_layers
 from runtime.attestation import Circumstances, attest
-from runtime.backend import Boundary, Device, Executed, Query, SessionOptions
+from runtime.backend import Boundary, BuildFacts, Device, Executed, SessionOptions
 from runtime.costs import node_macs
-from runtime.cuda_memory import Buffer, Stream
-from runtime.errors import FeedError, UnavailableError, UnsupportedError, UsageError, unknown_name
+from runtime.cuda_api import CUDA_APIS, CudaApi
+from runtime.cuda_memory import Stream
+from runtime.errors import UnavailableError, UsageError, unknown_name
 from runtime.graphs import input_specs, load, output_specs
 from runtime.session import CheckedSession
-from runtime.tensors import Array, Feed, TensorSpec, open_dimensions
-from runtime.trt_plan import build_plan, make_logger, missing
+from runtime.tensors import Array, Feed, check_feed, open_dimensions
+from runtime.trt_cache import Target
+from runtime.trt_engine import Engine, Engines, check_types, inputs_of
+from runtime.trt_library import RTX, TENSORRT, Library, library, missing
+from runtime.trt_options import TensorRTOptions, check_dimensions, parse_options
+from runtime.trt_query import Bound, DeviceQuery, HostQuery, Tensors
 
-_FLAVOUR = "tensorrt"
+_NAMES = {TENSORRT: "trt", RTX: "trt-rtx"}
+
+_RTX_CAPABILITIES = frozenset({"7.5", "8.0", "8.6", "8.9"})
+_RTX_FROM = 12
+"""Compute capabilities that TensorRT-RTX 1.7's libraries know, and the major number from which all are:
+data-centre Hopper and Blackwell (9.0, 10.x) are not among them."""
 
 
 class TensorRTBackend:
-    """The `trt` backend. Everything that is missing is found out before TensorRT is touched."""
+    """The `trt` backend, or `trt-rtx`. What is missing is found out before TensorRT is touched."""
 
-    name = "trt"
+    def __init__(self, flavour: str = TENSORRT) -> None:
+        self.name = _NAMES[flavour]
+        self._flavour = flavour
 
     def unavailable(self) -> str | None:
-        return missing(_FLAVOUR) or _without_cuda_bindings()
+        reason = cuda.missing() or missing(self._flavour) or _without_adapter()
+        if reason is None and not self.devices():
+            return (
+                f"{self._flavour} runs on none of the GPUs here ({', '.join(cuda.device_names())}): it takes"
+                f" compute capabilities {', '.join(sorted(_RTX_CAPABILITIES))} and {_RTX_FROM}.0 on; use"
+                " backend trt"
+            )
+        return reason
 
     def version(self) -> str:
-        return f"tensorrt {importlib.import_module(_FLAVOUR).__version__}"
+        return f"{self._flavour} {importlib.import_module(self._flavour).__version__}"
 
     def devices(self) -> tuple[Device, ...]:
-        if self.unavailable():
+        if cuda.missing() or missing(self._flavour) or _without_adapter():
             return ()
-        return tuple(Device(f"cuda:{index}", name) for index, name in enumerate(cuda.device_names()))
+        return tuple(
+            Device(f"cuda:{index}", name)
+            for index, name in enumerate(cuda.device_names())
+            if self._flavour != RTX or _runs_rtx(cuda.compute_capability(index))
+        )
 
     def open(self, graph: Path, device: str, options: SessionOptions) -> TensorRTSession:
         reason = self.unavailable()
@@ -50,129 +72,124 @@ class TensorRTBackend:
             raise UnavailableError(reason)
         found = [entry.name for entry in self.devices()]
         if device not in found:
-            raise unknown_name("device of backend trt", device, found)
-        _refuse_unknown(options)
-        return TensorRTSession(graph, load(graph), Stream(found.index(device)))
+            raise unknown_name(f"device of backend {self.name}", device, found)
+        chosen = _with_adapter(parse_options(options, self.name))
+        adapter = CUDA_APIS[str(chosen.cuda_api)]()
+        place = Place(library(self._flavour), adapter, int(device.partition(":")[2]))
+        model = load(graph)
+        check_dimensions(chosen.ranges, input_specs(model))
+        place.cuda.use(place.device)
+        return TensorRTSession(graph, model, place, chosen)
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a session runs with, and where. device: number of the GPU."""
+
+    trt: Library
+    cuda: CudaApi
+    device: int
+
+    def target(self) -> Target:
+        gpu, capability = cuda.device_names()[self.device], cuda.compute_capability(self.device)
+        return Target(self.trt.title, gpu, capability, cuda.driver_version())
 
 
 class TensorRTSession(CheckedSession):
-    """Builds one engine for each set of sizes of the open dimensions, tuned for exactly these."""
+    """Has an engine for each set of sizes of the open dimensions, or one for all that options say."""
 
-    def __init__(self, graph: Path, model: ir.Model, stream: Stream) -> None:
+    def __init__(self, graph: Path, model: ir.Model, place: Place, options: TensorRTOptions) -> None:
         super().__init__(input_specs(model), output_specs(model))
-        self._graph = graph
         self._model = model
-        self._stream = stream
-        self._trt = importlib.import_module(_FLAVOUR)
-        self._logger = make_logger(self._trt)
-        self._runtime = self._trt.Runtime(self._logger)
-        self._engines: dict[tuple[tuple[str, int], ...], Any] = {}
+        self._place_of_work = place
+        self._options = options
+        self._engines = Engines(place.trt, graph, place.target(), place.device, options)
+        self._without_graph: list[str] = []
+        self._last: HostQuery | None = None
+        self._last_shapes: dict[str, tuple[int, ...]] = {}
 
-    def _place(self, feed: Feed, boundary: Boundary) -> Query:
-        context = self._engine_for(feed).create_execution_context()
-        if context is None:
-            raise UnsupportedError(
-                f"tensorrt makes no execution context: {self._logger.told()}; use a smaller batch"
+    def run(self, feed: Feed) -> dict[str, Array]:
+        """One query from host to host; one of the last one's shapes takes its place in memory."""
+        check_feed(feed, self.inputs)
+        shapes = {name: array.shape for name, array in feed.items()}
+        if self._last is None or shapes != self._last_shapes:
+            self._last = None  # its memory first
+            self._last = self._host_query(feed)
+            self._last_shapes = shapes
+        self._last.use(feed)
+        self._first_run(self._last, feed)
+        return self._last.outputs()
+
+    def executed(self) -> Executed:
+        """Its settings tell which queries have no CUDA graph where they should, and why."""
+        told = self._options.told()
+        if self._without_graph:
+            told["cuda_graph"] += f", but for some queries: {'; '.join(dict.fromkeys(self._without_graph))}"
+        return replace(super().executed(), settings=told)
+
+    def built(self) -> BuildFacts:
+        """Of the engine made or read last; see runtime.backend.TellsBuild."""
+        engine = self._engines.latest
+        if engine is None:
+            raise UsageError(
+                "an engine is built when a feed first asks for its sizes; call bind or run first"
             )
-        place = _HostQuery if boundary is Boundary.HOST else _DeviceQuery
-        return place(context, self._stream, feed, self.outputs)
+        return BuildFacts(cached=engine.kept, engine_bytes=engine.size)
 
     def close(self) -> None:
-        self._engines.clear()
-        self._runtime = None
+        self._last = None
+        self._engines.close()
 
-    def _engine_for(self, feed: Feed) -> Any:
-        sizes = open_dimensions(self.inputs, feed)
-        key = tuple(sorted(sizes.items()))
-        if key not in self._engines:
-            engine = self._runtime.deserialize_cuda_engine(build_plan(self._graph, _FLAVOUR, sizes))
-            if engine is None:
-                raise UnsupportedError(f"tensorrt does not read its own plan: {self._logger.told()}")
-            self._engines[key] = engine
-        return self._engines[key]
+    def _place(self, feed: Feed, boundary: Boundary) -> DeviceQuery:
+        return self._host_query(feed) if boundary is Boundary.HOST else self._device_query(feed)
+
+    def _host_query(self, feed: Feed) -> HostQuery:
+        query = HostQuery(self._bound(feed), feed)
+        self._capture(query)
+        return query
+
+    def _device_query(self, feed: Feed) -> DeviceQuery:
+        query = DeviceQuery(self._bound(feed), feed)
+        self._capture(query)
+        return query
+
+    def _bound(self, feed: Feed) -> Bound:
+        place = self._place_of_work
+        stream = Stream(place.cuda, place.device)
+        engine = self._engine_for(feed).handle
+        check_types(engine, self.outputs)
+        tensors = Tensors(inputs_of(engine, self.inputs), self.outputs)
+        return Bound(place.trt, engine, stream, tensors, feed)
+
+    def _capture(self, query: DeviceQuery) -> None:
+        reason = query.capture() if self._options.cuda_graph else None
+        if reason is not None:
+            self._without_graph.append(reason)
+
+    def _engine_for(self, feed: Feed) -> Engine:
+        return self._engines.engine(self.inputs, open_dimensions(self.inputs, feed))
 
     def _attest(self, feed: Feed, sizes: Mapping[str, int]) -> Executed:
-        inspector = self._engine_for(feed).create_engine_inspector()
-        told = inspector.get_engine_information(self._trt.LayerInformationFormat.JSON)
+        engine = self._engine_for(feed)
         macs = node_macs(self._model, sizes)
-        ran = trt_layers.where_nodes_ran(told, macs)
-        return attest(macs, ran, Circumstances(trt_layers.EVIDENCE))
+        evidence = trt_layers.EVIDENCE + (trt_layers.OF_A_KEPT_PLAN if engine.kept else "")
+        return attest(macs, trt_layers.where_nodes_ran(engine.layers, macs), Circumstances(evidence))
 
 
-class _DeviceQuery:
-    """Inputs and outputs in device memory, at the same addresses at every run."""
-
-    def __init__(self, context: Any, stream: Stream, feed: Feed, outputs: tuple[TensorSpec, ...]) -> None:
-        self._context = context
-        self._stream = stream
-        self._feed = {name: np.ascontiguousarray(array) for name, array in feed.items()}
-        self._inputs = {name: self._place_input(name, array) for name, array in self._feed.items()}
-        self._outputs = {spec.name: self._place_output(spec) for spec in outputs}
-        stream.wait()
-
-    def run(self) -> None:
-        self._enqueue()
-        self._stream.wait()
-
-    def outputs(self) -> dict[str, Array]:
-        return self._download()
-
-    def _enqueue(self) -> None:
-        if not self._context.execute_async_v3(self._stream.handle):
-            raise FeedError("tensorrt did not accept the query; check index ranges and shapes of the feed")
-
-    def _download(self) -> dict[str, Array]:
-        arrays = {name: np.empty_like(like) for name, (like, _) in self._outputs.items()}
-        for name, array in arrays.items():
-            self._stream.download(array, self._outputs[name][1])
-        self._stream.wait()
-        return arrays
-
-    def _place_input(self, name: str, array: Array) -> Buffer:
-        buffer = self._stream.allocate(array.nbytes)
-        self._context.set_input_shape(name, array.shape)
-        self._context.set_tensor_address(name, buffer.pointer)
-        self._stream.upload(buffer, array)
-        return buffer
-
-    def _place_output(self, spec: TensorSpec) -> tuple[Array, Buffer]:
-        shape = tuple(self._context.get_tensor_shape(spec.name))
-        if min(shape, default=0) < 0:
-            raise UnsupportedError(
-                f"the shape of output {spec} depends on data, which backend trt cannot run yet"
-            )
-        like = np.empty(shape, np.dtype(spec.dtype))
-        buffer = self._stream.allocate(like.nbytes)
-        self._context.set_tensor_address(spec.name, buffer.pointer)
-        return like, buffer
+def _runs_rtx(capability: str) -> bool:
+    return capability in _RTX_CAPABILITIES or int(capability.partition(".")[0]) >= _RTX_FROM
 
 
-class _HostQuery(_DeviceQuery):
-    """From NumPy arrays to NumPy arrays, in memory as NumPy allocates it."""
-
-    _results: dict[str, Array]
-
-    def run(self) -> None:
-        for name, array in self._feed.items():
-            self._stream.upload(self._inputs[name], array)
-        self._enqueue()
-        self._results = self._download()
-
-    def outputs(self) -> dict[str, Array]:
-        return dict(self._results)
+def _without_adapter() -> str | None:
+    """Why none of CUDA's adapters is here: what the first one lacks; None where there is one."""
+    reasons = [cuda_api.missing(name) for name in CUDA_APIS]
+    return reasons[0] if all(reasons) else None
 
 
-def _without_cuda_bindings() -> str | None:
-    try:
-        importlib.import_module("cuda.bindings.runtime")
-    except ImportError:
-        return "cuda-bindings is not installed: pip install '.[trt]' in the clone"
-    return None
-
-
-def _refuse_unknown(options: SessionOptions) -> None:
-    if options.threads is not None or not options.optimize or options.provider_options:
-        raise UsageError(
-            f"backend trt takes no threads, no optimize=False and no provider options, got {options};"
-            " leave them out"
-        )
+def _with_adapter(options: TensorRTOptions) -> TensorRTOptions:
+    """With the one asked for, or the first that is here; raises UnavailableError."""
+    name = options.cuda_api or next(name for name in CUDA_APIS if cuda_api.missing(name) is None)
+    reason = cuda_api.missing(name)
+    if reason:
+        raise UnavailableError(reason)
+    return replace(options, cuda_api=name)

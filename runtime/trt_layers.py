@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from runtime.attestation import UNSEEN, Ran
 
 EVIDENCE = "tensorrt's engine inspector"
+OF_A_KEPT_PLAN = ", of a plan built before"
 
 _ORIGIN = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
 _TYPES = (
     ("int8", "int8"),
     ("fp8", "float8_e4m3fn"),
+    ("e4m3", "float8_e4m3fn"),
     ("bf16", "bfloat16"),
     ("bfloat16", "bfloat16"),
     ("fp16", "float16"),
@@ -22,10 +24,13 @@ _TYPES = (
     ("fp32", "float32"),
     ("float", "float32"),
 )
-"""Word in a layer's "Format/Datatype" and the NumPy name; the first that is found counts.
+"""Word in the type of what a layer reads and the NumPy name; the first that is found counts.
 
-Older versions write "Row major linear FP16 format", newer ones "Half".
+TensorRT 10 has "Format/Datatype", which is a text like "Row major linear FP16 format" or only "Half".
+TensorRT 11 has "Format" and "DataType" instead (its migration guide), and RTX goes with 11.
 """
+
+_TYPE_KEYS = ("Format/Datatype", "DataType", "Datatype")
 
 
 def where_nodes_ran(inspector: str, nodes: Iterable[str]) -> dict[str, Ran]:
@@ -44,8 +49,12 @@ def where_nodes_ran(inspector: str, nodes: Iterable[str]) -> dict[str, Ran]:
     return ran
 
 
-def _type(layer: dict[str, Any]) -> str:
+def _type(layer: Mapping[str, Any]) -> str:
     if "tf32" in str(layer.get("TacticName", "")).lower():
         return "tf32"
-    read = [entry.get("Format/Datatype", "").lower() for entry in layer.get("Inputs", [])]
+    read = [_read(entry).lower() for entry in layer.get("Inputs", [])]
     return next((name for word, name in _TYPES if any(word in text for text in read)), UNSEEN)
+
+
+def _read(tensor: Mapping[str, Any]) -> str:
+    return next((str(tensor[key]) for key in _TYPE_KEYS if key in tensor), "")

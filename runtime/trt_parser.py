@@ -15,7 +15,8 @@ import tempfile
 from pathlib import Path
 
 from runtime.errors import UnavailableError
-from runtime.trt_plan import FLAVOURS, missing, refusals
+from runtime.trt_library import FLAVOURS, missing
+from runtime.trt_plan import refusals
 
 PARSED = "parsed"
 """The answer for a graph that the parser takes."""

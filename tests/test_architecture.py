@@ -22,8 +22,8 @@ MAY_IMPORT = {
 """Imports go one way."""
 
 OPTIONAL = (
-    "cuda", "cv2", "grpc_tools", "jinja2", "onnxruntime", "openvino", "pycocotools", "pycuda", "sacrebleu", "scipy",
-    "shapely", "tensorflow", "tensorrt", "tensorrt_rtx", "tf2onnx", "tokenizers",
+    "cuda", "cv2", "grpc_tools", "jinja2", "onnxruntime", "openvino", "pycocotools", "pycuda", "pynvml",
+    "sacrebleu", "scipy", "shapely", "tensorflow", "tensorrt", "tensorrt_rtx", "tf2onnx", "tokenizers",
 )  # fmt: skip
 """Packages that only the function that needs them imports."""
 

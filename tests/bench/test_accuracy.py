@@ -217,19 +217,36 @@ def test_without_labels_it_is_fidelity_and_called_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("tiny")
-def test_seeded_weights_are_no_subject_of_an_exam(tmp_path: Path) -> None:
-    network = replace(PLAN.network, variant="seeded")
-    with pytest.raises(UsageError, match="has seeded weights, which know nothing: give trained ones"):
-        reports(replace(PLAN, network=network), tmp_path)
+def test_seeded_weights_are_judged_by_fidelity_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = replace(PLAN, network=replace(PLAN.network, variant="seeded"), samples=8, backends=("ort",))
+    (report,) = reports(plan, tmp_path)
+    assert report.labels == ""
+    assert "has seeded weights, which know nothing: give --weights" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="seeded weights, which know nothing: give trained ones"):
+        reports(replace(plan, data=tmp_path), tmp_path)
 
 
-def test_an_empty_data_set_is_an_error(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    exam = replace(_exam(tiny), questions=lambda folder, progress: iter(()))
-    spec = catalog.get_model("tiny")
-    empty = replace(spec, variants={"": replace(spec.variants[""], exams=(exam,))})
-    monkeypatch.setattr(catalog, "MODELS", {"tiny": lambda: empty})
-    with pytest.raises(UnavailableError, match="made up: there is no sample; give a data set with --data"):
-        reports(PLAN, tmp_path)
+def test_an_exam_is_for_the_frameworks_whose_feeds_it_has(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _with_exam(monkeypatch, replace(_exam(tiny), frameworks=("caffe",)))
+    (report,) = reports(replace(PLAN, samples=8, backends=("ort",)), tmp_path)
+    assert report.labels == ""
+    with pytest.raises(UsageError, match="is judged on no data set; leave it out for fidelity"):
+        reports(replace(PLAN, data=tmp_path), tmp_path)
+
+
+def test_where_no_data_set_is_given_it_is_fidelity_and_with_an_empty_one_an_error(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _with_exam(monkeypatch, replace(_exam(tiny), questions=lambda folder, progress: iter(())))
+    (report,) = reports(replace(PLAN, samples=8, backends=("ort",)), tmp_path)
+    assert report.labels == ""
+    assert "made up: there is no sample; give a data set with --data" in capsys.readouterr().err
+    with pytest.raises(UnavailableError, match="made up: there is no sample"):
+        reports(replace(PLAN, data=tmp_path), tmp_path)
 
 
 @pytest.mark.usefixtures("tiny")
@@ -242,16 +259,18 @@ def test_what_cannot_be_judged_is_said_and_the_rest_goes_on(tmp_path: Path) -> N
     assert isinstance(second, Judged)
 
 
-@pytest.mark.usefixtures("tiny")
 def test_an_answer_too_few_is_no_silent_loss(
-    tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    exam = replace(_exam(tiny), answers=lambda feed, outputs: list(outputs["scores"])[1:])
-    spec = catalog.get_model("tiny")
-    short = replace(spec, variants={"": replace(spec.variants[""], exams=(exam,))})
-    monkeypatch.setattr(catalog, "MODELS", {"tiny": lambda: short})
+    _with_exam(monkeypatch, replace(_exam(tiny), answers=lambda feed, outputs: list(outputs["scores"])[1:]))
     with pytest.raises(CheckFailed, match="100 samples were asked, 99 answers came"):
         reports(PLAN, tmp_path)
+
+
+def _with_exam(monkeypatch: pytest.MonkeyPatch, exam: Exam) -> None:
+    spec = catalog.get_model("tiny")
+    changed = replace(spec, variants={"": replace(spec.variants[""], exams=(exam,))})
+    monkeypatch.setattr(catalog, "MODELS", {"tiny": lambda: changed})
 
 
 @pytest.mark.usefixtures("tiny")

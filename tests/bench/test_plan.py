@@ -81,7 +81,5 @@ def test_other_provider_options_are_refused(texts: list[str], said: str) -> None
 
 
 def test_a_provider_is_for_onnxruntime() -> None:
-    with pytest.raises(
-        UsageError, match="--provider tensorrt is one of ONNX Runtime's"
-    ):
+    with pytest.raises(UsageError, match="--provider tensorrt is one of ONNX Runtime's"):
         BenchPlan("openvino", ("bert",), session=SessionOptions(provider="tensorrt"))

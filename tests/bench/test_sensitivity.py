@@ -386,7 +386,7 @@ def test_the_gate_can_be_about_the_tasks_own_metric(
     graph: Path, feeds: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exam = _labelled_by_fp32(graph)
-    monkeypatch.setattr("bench.sensitivity.exams_of", lambda model, variant: (exam,))
+    monkeypatch.setattr("bench.sensitivity.exams_of", lambda model, variant, framework: (exam,))
     monkeypatch.setattr("bench.sensitivity.check_weights", lambda network, subject: None)
     flags = ("--gate", "0.95", "--metric", "--metric-samples", 200)
     code, found, error = run(capsys, graph, "--feeds", feeds, *flags)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -18,6 +19,7 @@ from model_zoo import archives
 from model_zoo.archives import ARCHIVES, Archive, fetch
 from runtime import files
 from runtime.errors import StoreError, UnavailableError, UsageError
+from tests.model_zoo.test_debian import ar_of, tar_of
 
 T = TypeVar("T")
 
@@ -263,6 +265,60 @@ def test_another_file_than_the_expected_wheel_is_refused(index: Index) -> None:
         fetch("toy")
 
 
+def test_a_package_of_debian_comes_from_apt_get(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = index.root / "toy_1.0_all.deb"
+    package.write_bytes(ar_of({"data.tar.xz": tar_of({"./usr/a.txt": b"first", "./usr/b.py": b"raise"})}))
+    archive = replace(
+        ARCHIVES["toy"],
+        requirement="toy=1.0",
+        file=package.name,
+        sha256=files.sha256_of_file(package),
+        members=("usr/*.txt",),
+    )
+    monkeypatch.setitem(ARCHIVES, "toy", archive)
+    index.behave(f"shutil.copy({str(package)!r}, '.')")
+    index.executable.rename(index.root / "apt-get")
+    monkeypatch.setenv("PATH", str(index.root))
+    folder = fetch("toy")
+    assert (folder / "usr/a.txt").read_text() == "first"
+    assert list(archives.contents(folder)) == ["usr/a.txt"]
+    assert index.downloads() == ["download --quiet toy=1.0"]
+
+
+def test_what_apt_get_complains_of_is_told(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = replace(ARCHIVES["toy"], requirement="toy=1.0", file="toy_1.0_all.deb")
+    monkeypatch.setitem(ARCHIVES, "toy", archive)
+    index.behave(
+        "print('E: Unable to locate package toy', 'N: hint', sep=chr(10), file=sys.stderr); sys.exit(100)"
+    )
+    index.executable.rename(index.root / "apt-get")
+    monkeypatch.setenv("PATH", str(index.root))
+    with pytest.raises(UnavailableError, match="apt-get says 'Unable to locate package toy'"):
+        fetch("toy")
+
+
+def test_a_machine_without_apt_get_is_told(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ARCHIVES, "toy", replace(ARCHIVES["toy"], file="toy_1.0_all.deb"))
+    monkeypatch.setenv("PATH", str(index.root))
+    with pytest.raises(UnavailableError, match=r"apt-get cannot be started: .*apt-get"):
+        fetch("toy")
+
+
+def test_a_broken_package_of_debian_is_refused(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = index.root / "toy_1.0_all.deb"
+    package.write_bytes(b"no package")
+    monkeypatch.setitem(
+        ARCHIVES,
+        "toy",
+        replace(ARCHIVES["toy"], file=package.name, sha256=files.sha256_of_file(package)),
+    )
+    index.behave(f"shutil.copy({str(package)!r}, '.')")
+    index.executable.rename(index.root / "apt-get")
+    monkeypatch.setenv("PATH", str(index.root))
+    with pytest.raises(UnavailableError, match=r"toy_1\.0_all\.deb is no ar file"):
+        fetch("toy")
+
+
 def test_two_processes_that_ask_at_once_download_once(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = ARCHIVES["toy"]
     index.behave("time.sleep(0.5)" + SERVE.format(wheel=str(index.wheel)))
@@ -324,8 +380,9 @@ def test_an_unknown_archive_offers_the_nearest() -> None:
 @pytest.mark.parametrize("name", ARCHIVES)
 def test_every_archive_is_pinned_by_version_and_hash(name: str) -> None:
     archive = ARCHIVES[name]
-    package, version = archive.requirement.split("==")
-    assert archive.file.startswith(f"{package.replace('-', '_')}-{version}-")
+    package, version = re.split("==?", archive.requirement)
+    wheel, debian = f"{package.replace('-', '_')}-{version}-", f"{package}_{version}_"
+    assert archive.file.startswith(debian if archive.file.endswith(".deb") else wheel)
     assert len(bytes.fromhex(archive.sha256)) == 32
     assert archive.members
     assert archive.licence

@@ -140,7 +140,8 @@ def test_feeds_are_those_of_caffe_in_rgb() -> None:
 
 def test_variants_bear_the_names_of_caffes() -> None:
     spec = get_model("ssd")
-    assert all(list(variant.build) == ["caffe", "tensorflow"] for variant in spec.variants.values())
+    builds = [list(variant.build) for name, variant in spec.variants.items() if name != "garments"]
+    assert all(build == ["caffe", "tensorflow"] for build in builds)
     assert set(get_model("dssd").variants["vgg16"].build) == {"caffe"}
 
 

@@ -1,4 +1,4 @@
-"""Accuracy, rankings and AUC against scikit-learn, closed forms and the zoo's own ranking scores."""
+"""Accuracy, rankings and AUC against scikit-learn, closed forms and sorting."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, ndcg_score, roc_auc_score, top_k_acc
 
 from model_zoo.metrics import METRICS, Metric
 from model_zoo.metrics.top_k import TopK
-from model_zoo.ranking import ranking_scores
+from model_zoo.ranking import CUT
 from model_zoo.tasks import CLASSIFICATION
 from runtime.errors import UsageError
 
@@ -48,13 +48,26 @@ def test_binary_accuracy_is_scikit_learns() -> None:
     assert of(METRICS["binary-accuracy"].make(), truths.tolist(), shares) == pytest.approx(expected)
 
 
-def test_rankings_are_those_of_the_zoo_and_of_scikit_learn() -> None:
+def test_rankings_are_those_of_sorting_and_of_scikit_learn() -> None:
     scores = np.random.default_rng(4).standard_normal((80, 100))
-    expected = ranking_scores(scores)
+    places = [int(np.flatnonzero(np.argsort(-row) == 0)[0]) for row in scores]
     right_first = np.eye(1, 100).repeat(80, axis=0)
     hits, gains = (of(METRICS[name].make(), [0] * 80, scores) for name in ("hr@10", "ndcg@10"))
-    assert (hits, gains) == pytest.approx((expected["HR@10"], expected["NDCG@10"]))
+    assert hits == pytest.approx(np.mean([place < CUT for place in places]))
+    assert 0 < hits < 1
     assert gains == pytest.approx(ndcg_score(right_first, scores, k=10))
+
+
+@pytest.mark.parametrize(
+    ("score", "hits", "gains"), [(0.0, 1, 1), (-9.5, 1, 1 / np.log2(11)), (-10.5, 0, 0), (-10.0, 0, 0)]
+)
+def test_first_and_last_places_that_count_have_their_closed_forms(
+    score: float, hits: float, gains: float
+) -> None:
+    """The others score -1, -2, ...; one that scores as much as the right one comes before it."""
+    scores = [np.concatenate([[score], -np.arange(1.0, 100)])]
+    assert of(METRICS["hr@10"].make(), [0], scores) == hits
+    assert of(METRICS["ndcg@10"].make(), [0], scores) == pytest.approx(gains)
 
 
 def test_the_right_candidate_may_stand_anywhere() -> None:

@@ -23,7 +23,7 @@ from model_zoo.pronunciation import (
     spelled,
     spoken,
 )
-from model_zoo.pronunciation_lesson import PronunciationLesson, edit_distance, pronunciation_scores
+from model_zoo.pronunciation_lesson import PronunciationLesson, pronunciation_scores
 from model_zoo.spec import Split
 from model_zoo.training import restore, teach, weights_of
 from runtime.errors import UnavailableError, UsageError
@@ -127,14 +127,6 @@ def test_words_of_a_users_own_are_fed(tmp_path: Path) -> None:
 
 
 # Scores
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "edits"),
-    [("kitten", "sitting", 3), ("", "abc", 3), ("flaw", "lawn", 2), ("abc", "abc", 0)],
-)
-def test_edit_distances_are_the_textbooks(first: str, second: str, edits: int) -> None:
-    assert edit_distance(first, second) == edit_distance(second, first) == edits
 
 
 def test_scores_are_words_right_and_phonemes_wrong() -> None:

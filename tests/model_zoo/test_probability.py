@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model_zoo.probability import PREFERENCE, PROBABILITY, Probability, area_under_curve
+from model_zoo.probability import PREFERENCE, PROBABILITY, Probability
 from runtime.errors import CheckFailed, GraphError
 from runtime.tensors import Array
 
@@ -61,31 +61,3 @@ def test_a_score_that_is_no_number_decides_nothing(task: Probability) -> None:
         CheckFailed, match="output 'a' holds 1 NaN or infinite values of 2, so it decides nothing"
     ):
         task.answers({"a": np.array([[np.nan, 1]], np.float32)})
-
-
-def test_the_area_is_the_share_of_pairs_in_the_right_order() -> None:
-    generator = np.random.default_rng(0)
-    events, scores = generator.random(80) < 0.3, generator.integers(0, 12, 80)
-    pairs = np.sign(np.subtract.outer(scores[events], scores[~events])) / 2 + 0.5
-    assert area_under_curve(events, scores) == pytest.approx(pairs.mean(), abs=1e-12)
-
-
-def test_the_area_is_that_of_scikit_learn() -> None:
-    metrics = pytest.importorskip("sklearn.metrics")
-    generator = np.random.default_rng(1)
-    events, scores = generator.random(500) < 0.4, generator.normal(size=500).round(1)
-    assert area_under_curve(events, scores) == pytest.approx(metrics.roc_auc_score(events, scores), abs=1e-12)
-
-
-def test_a_perfect_order_has_an_area_of_one_and_its_opposite_of_none() -> None:
-    events, scores = np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.3, 0.4])
-    assert area_under_curve(events, scores) == 1
-    assert area_under_curve(events, -scores) == 0
-
-
-@pytest.mark.parametrize("events", [[1, 1], [0, 0]])
-def test_there_is_no_area_without_both_kinds(events: list[int]) -> None:
-    with pytest.raises(
-        CheckFailed, match=r"no ROC AUC of \d events and \d others; give samples of both kinds"
-    ):
-        area_under_curve(np.array(events), np.array([0.1, 0.2]))

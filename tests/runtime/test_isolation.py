@@ -12,8 +12,9 @@ import numpy as np
 import psutil
 import pytest
 
+from runtime import isolation
 from runtime.errors import CrashedError, FeedError, HarnessError, TimedOutError, UnavailableError
-from runtime.isolation import Remote, Worker
+from runtime.isolation import Remote, Worker, telling
 from tests import planted_backends as planted
 
 
@@ -160,3 +161,26 @@ def test_every_error_of_ours_survives_the_way_home() -> None:
         again = pickle.loads(pickle.dumps(kind("one line")))
         assert type(again) is kind
         assert str(again) == "one line"
+
+
+def _long_work(items: int) -> int:
+    return sum(telling(range(items), "building", items))
+
+
+def test_what_takes_long_is_told_while_it_goes_on() -> None:
+    told: list[str] = []
+    with Worker(listen=told.append) as worker:
+        worker.call("making haste", _told_at_once)
+        assert worker.call("building", _long_work, 3) == 3
+        assert told == ["building: 1 of 3", "building: 2 of 3", "building: 3 of 3"]
+        assert worker.call("squaring", _square, 2.0) == 4.0
+
+
+def test_nobody_has_to_listen() -> None:
+    with Worker() as worker:
+        worker.call("making haste", _told_at_once)
+        assert worker.call("building", _long_work, 3) == 3
+
+
+def _told_at_once() -> None:
+    isolation._TELL_SECONDS = 0.0
