@@ -19,7 +19,7 @@ from bench.plan import BenchPlan
 from bench.progress import Display
 from bench.reference import Place, Reference, reference_place
 from bench.subject import Subject, find_subject
-from bench.worst import Worst, same_answer
+from bench.worst import Worst, says_the_same
 from calibration.precision import Precision
 from model_zoo.spec import Exam, Question
 from runtime.errors import HarnessError, UnavailableError, UsageError
@@ -238,5 +238,5 @@ class _Run:
         exam, title = examination.exam, f"asking {self.artefacts.subject.title} in its framework"
         for question in self.display(examination.questions(), title):
             answers = exam.answers(question.feed, source.run(question.feed))
-            differing += sum(not same_answer(next(before), answer) for answer in answers)
+            differing += sum(not says_the_same(exam, next(before), answer) for answer in answers)
         return differing

@@ -43,8 +43,7 @@ class Worst:
     def add(self, question: Question, place: int, before: Any, after: Any) -> None:
         """Take in one sample's two answers."""
         self._seen += 1
-        first, second = (_said(self._exam.say, answer) for answer in (before, after))
-        if same_answer(before, after) or first == second:
+        if says_the_same(self._exam, before, after):
             return
         self.changed += 1
         truth = question.truths[place]
@@ -53,6 +52,7 @@ class Worst:
             return
         picture = question.pictures[place] if len(question.pictures) else None
         asked, right = question.asked[place], self._exam.say(truth)
+        first, second = (_said(self._exam.say, answer) for answer in (before, after))
         changed = Changed(asked, right, first, second, lost, picture)
         heapq.heappush(self._heap, (lost, -self._seen, changed))
         if len(self._heap) > self._count:
@@ -79,6 +79,11 @@ class Worst:
         metric.add(truth, answer)
         value = metric.value()
         return None if math.isnan(value) else self._measure.quality(value)
+
+
+def says_the_same(exam: Exam, first: Any, second: Any) -> bool:
+    """Whether two answers to a sample are the same, but for rounding, or read the same."""
+    return same_answer(first, second) or _said(exam.say, first) == _said(exam.say, second)
 
 
 def same_answer(first: Any, second: Any) -> bool:

@@ -27,11 +27,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out the heavy tests that are not in today's share; one named on the command line runs."""
     share = config.getoption("--heavy-share")
     named = [argument for argument in config.args if "::" in argument]
+    today = datetime.now(UTC).toordinal()
     left_out = [
         item
         for item in items
-        if item.get_closest_marker("heavy")
-        and not _in_share(item.nodeid, share, datetime.now(UTC).toordinal())
+        if (marker := item.get_closest_marker("heavy"))
+        and not _in_share(item.nodeid, share, today, marker.kwargs.get("once_in", 1))
         and not any(item.nodeid.startswith(name) for name in named)
     ]
     if left_out:
@@ -39,10 +40,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in left_out]
 
 
-def _in_share(test: str, share: str, day: int) -> bool:
-    """Each test has a fixed slot; the day says which slots run, so that all run in turn."""
+def _in_share(test: str, share: str, day: int, once_in: int = 1) -> bool:
+    """Each test has a fixed slot; the day says which slots run, so that all run in turn.
+
+    once_in: of the days that the share would have it run, as for those that take minutes.
+    """
     if share in ("none", "all"):
         return share == "all"
-    fraction = Fraction(share)
+    fraction = Fraction(share) / once_in
     slot = zlib.crc32(test.encode()) % fraction.denominator
     return (slot - day) % fraction.denominator < fraction.numerator

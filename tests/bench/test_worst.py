@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from bench.worst import Worst, same_answer
+from bench.worst import Worst, same_answer, says_the_same
 from model_zoo.metrics import get_measure
 from model_zoo.spec import Exam, Labels, Question
 
@@ -60,6 +60,14 @@ def test_the_worst_lost_most_and_what_was_won_is_not_listed() -> None:
         worst.add(question, place, before, after)
     assert [(each.asked, each.after) for each in worst.listed()] == [("b", "wxyd"), ("a", "wort")]
     assert worst.changed == 3
+
+
+def test_answers_that_read_the_same_are_no_change() -> None:
+    exam = replace(_exam("auc"), say=lambda answer: f"{answer:.3f}")
+    assert says_the_same(exam, 1e-6, 3e-6)  # 0.000 of a reader's
+    assert not says_the_same(exam, 0.5, 0.6)
+    assert not says_the_same(exam, None, 0.5)
+    assert says_the_same(exam, None, None)
 
 
 def test_of_equal_losses_the_first_come_first() -> None:

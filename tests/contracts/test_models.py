@@ -217,7 +217,7 @@ def _is_known(refusal: str, model: str) -> bool:
     return not refusal or any(reason in refusal for reason in STOPS_TENSORRT.get(model, ()))
 
 
-@pytest.mark.heavy
+@pytest.mark.heavy(once_in=4)
 @every_full_case
 def test_tensorrt_types_and_builds_every_precision_of_it(case: Case, tmp_path: Path) -> None:
     """TensorRT-RTX does so without a GPU, or says why not; of a detector it builds what is before that."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from runtime.errors import UnsupportedError
+from runtime.isolation import Worker
 from runtime.memory import MemoryEstimate, check_memory
 from runtime.trt_library import RTX, library
 from runtime.trt_parser import PARSED, ask
@@ -35,17 +36,26 @@ def refusal(graph: Path, precision: str, sizes: Mapping[str, int], *, build: boo
     assert answer is not None
     if answer[1] != PARSED:
         return answer[1]
+    if build:
+        _check_room(graph)
+    with Worker() as worker:  # which gives back the gigabytes that a builder keeps
+        types, unlike, said = worker.call(f"building {graph.name}", _built, graph, sizes, build)
+    assert not types or _STORED_AS[precision] in types
+    assert unlike == []
+    return said
+
+
+def _built(graph: Path, sizes: Mapping[str, int], build: bool) -> tuple[set[str], list[str], str]:
+    """The types of the file's products, where TensorRT's are others, and what it says against building."""
     products = products_of_file(graph)
     types = {each for typed in products.values() for each in (typed.computes, *typed.reads)}
-    assert not types or _STORED_AS[precision] in types
-    assert differences(products, products_of_network(library(RTX), graph)) == []
+    unlike = [str(each) for each in differences(products, products_of_network(library(RTX), graph))]
     try:
         if build:
-            _check_room(graph)
             build_plan(graph, RTX, sizes)
     except UnsupportedError as error:
-        return str(error)
-    return ""
+        return types, unlike, str(error)
+    return types, unlike, ""
 
 
 def _check_room(graph: Path) -> None:
