@@ -42,7 +42,9 @@ def test_every_archive_of_the_harness_is_listed_under_its_version() -> None:
     listed = {entry.archive: entry.package for entry in data_registry.ENTRIES if entry.archive}
     assert listed.keys() == ARCHIVES.keys()
     for name, package in listed.items():
-        assert package == f"PyPI {ARCHIVES[name].requirement.replace('==', ' ')}"
+        name_and_version = ARCHIVES[name].requirement.replace("==", " ").replace("=", " ")
+        assert package.partition(" ")[2] == name_and_version
+        assert package.startswith("Debian " if ARCHIVES[name].file.endswith(".deb") else "PyPI ")
 
 
 def test_an_archive_is_fetched_once_its_folder_is_in_the_store(
