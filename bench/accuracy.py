@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from bench.subject import Subject, find_subject
 from bench.worst import Worst, says_the_same
 from calibration.precision import Precision
 from model_zoo.spec import Exam, Question
+from runtime.backend import Executed
 from runtime.errors import HarnessError, UnavailableError, UsageError
 
 SHOWN = 5
@@ -154,15 +155,8 @@ class _Run:
             accuracy = reference.judge(ready.run, self._device, 1)
             executed = ready.executed()
         verdict = fidelity_verdict(accuracy, self.plan.gate, self.plan.confidence)
-        return Judged(
-            precision=precision,
-            backend=name,
-            version=backend.version(),
-            graph_sha256=graph.entry.sha256,
-            scores={verdict.metric: verdict.candidate},
-            verdict=verdict,
-            types=executed.macs_by_type,
-        )
+        scores = {verdict.metric: verdict.candidate}
+        return replace(self._told(Place(backend, self._device), precision, executed, scores), verdict=verdict)
 
     def _report(self, rows: tuple[Judged | NotJudged, ...], samples: int, reference: str) -> ExamReport:
         identity, subject = self.artefacts.subject.identity, self.artefacts.subject
@@ -210,6 +204,13 @@ class _Run:
         with opened(place.backend, graph.path, place.device, session, limit) as ready:
             side = examination.side(ready.run, title, compare)
             executed = ready.executed()
+        return side, self._told(place, precision, executed, side.scores)
+
+    def _told(
+        self, place: Place, precision: Precision, executed: Executed, scores: Mapping[str, float]
+    ) -> Judged:
+        """Without a verdict yet; raises CheckFailed where it did not execute as asked."""
+        graph = self.artefacts.at(precision)
         warned = attest(
             executed,
             precision,
@@ -217,17 +218,16 @@ class _Run:
             written=graph.entry.macs_by_type,
             allow_emulation=self.plan.network.allow_emulation,
         )
-        told = Judged(
+        return Judged(
             precision=precision,
             backend=place.backend.name,
             version=place.backend.version(),
             graph_sha256=graph.entry.sha256,
-            scores=side.scores,
+            scores=scores,
             verdict=None,
             types=executed.macs_by_type,
             warnings=tuple(each.message for each in warned),
         )
-        return side, told
 
     def _framework(self, examination: Examination, baseline: Side) -> int:
         """How many samples the source framework answers otherwise than the FP32 graph."""
