@@ -26,6 +26,7 @@ from calibration.precision import Precision
 from model_zoo import catalog
 from model_zoo.spec import Exam, Labels, ModelSpec, Question, Variant
 from model_zoo.tasks import Answering
+from runtime.backend import Executed
 from runtime.errors import CheckFailed, UnavailableError, UsageError
 from runtime.tensors import Array, Feed, TensorSpec
 from tests.bench.factories import write_tiny_model
@@ -295,3 +296,14 @@ def test_a_table_is_not_wider_than_asked(tiny: Path, tmp_path: Path) -> None:
     stream = io.StringIO()
     print_reports(reports(PLAN, tmp_path), stream, 100)
     assert max(map(len, stream.getvalue().splitlines())) <= 100
+
+
+@pytest.mark.usefixtures("tiny")
+def test_fidelity_is_of_what_executed_as_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lie = Executed(1.0, {"float32": 1.0}, (), None, "its word")
+    monkeypatch.setattr("bench.opening.Opened.executed", lambda opened: lie)
+    network = replace(PLAN.network, variant="bare", precisions=(Precision.INT8,))
+    (report,) = reports(replace(PLAN, network=network, backends=("ort",), samples=8), tmp_path)
+    (row,) = report.rows
+    assert isinstance(row, NotJudged)
+    assert "INT8 is emulated" in str(row.error)
