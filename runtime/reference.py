@@ -45,10 +45,7 @@ class ReferenceBackend:
         try:
             evaluator = ReferenceEvaluator(str(graph))
         except _NO_IMPLEMENTATION as error:
-            line = " ".join(str(error).split())[:200]
-            raise UnsupportedError(
-                f"the reference evaluator cannot open {graph}: {line}; use another backend"
-            ) from error
+            raise _unsupported(f"open {graph}", error) from error
         return ReferenceSession(model, evaluator)
 
 
@@ -86,10 +83,17 @@ class _ReferenceQuery:
             raise FeedError(
                 f"the graph does not accept this feed: {error}; check index ranges and shapes"
             ) from error
+        except _NO_IMPLEMENTATION as error:
+            raise _unsupported("run the graph", error) from error
 
     def outputs(self) -> dict[str, Array]:
         names = self._evaluator.output_names
         return {name: np.array(array) for name, array in zip(names, self._results, strict=True)}
+
+
+def _unsupported(what: str, error: RuntimeError) -> UnsupportedError:
+    line = " ".join(str(error).split())[:200]
+    return UnsupportedError(f"the reference evaluator cannot {what}: {line}; use another backend")
 
 
 def _computing_types(model: ir.Model) -> Iterator[tuple[str, str]]:

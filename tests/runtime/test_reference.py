@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.parser
 import pytest
 from scipy.special import erf
 
@@ -12,6 +13,19 @@ from runtime.errors import FeedError, UnsupportedError, UsageError
 from runtime.reference import ReferenceBackend
 from runtime.tensors import Array
 from tests.models import CONV_CHAIN, EMBEDDING, FP16_CONV, INT8_CONV, TRANSFORMER, TinyModel
+
+SCAN_8 = """
+<ir_version: 4, opset_import: ["": 8]>
+sums (float[1,2] start, float[1,3,2] x) => (float[1,2] last, float[1,3,2] all) {
+    last, all = Scan<
+        num_scan_inputs = 1,
+        body = body (float[2] sum, float[2] next) => (float[2] total, float[2] out) {
+            total = Add(sum, next)
+            out = Identity(total)
+        }
+    >("", start, x)
+}
+"""
 
 
 def _run(model: TinyModel, folder: Path) -> Array:
@@ -57,6 +71,16 @@ def test_an_operator_it_does_not_know_is_unsupported(tmp_path: Path, monkeypatch
     monkeypatch.setattr("runtime.reference.ReferenceEvaluator", refuse)
     with pytest.raises(UnsupportedError, match=r"'Novel' from domain '', version 99; use another backend"):
         ReferenceBackend().open(CONV_CHAIN.write(tmp_path), "cpu", SessionOptions())
+
+
+def test_a_loop_of_the_first_kind_is_unsupported_and_not_a_crash(tmp_path: Path) -> None:
+    path = tmp_path / "sums.onnx"
+    onnx.save(onnx.parser.parse_model(SCAN_8), path)
+    with (
+        ReferenceBackend().open(path, "cpu", SessionOptions()) as session,
+        pytest.raises(UnsupportedError, match=r"cannot run the graph: x and y have .*; use another backend"),
+    ):
+        session.run({"start": np.zeros((1, 2), np.float32), "x": np.ones((1, 3, 2), np.float32)})
 
 
 def test_its_version_is_onnxs() -> None:
