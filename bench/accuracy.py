@@ -57,7 +57,7 @@ def judge_accuracy(plan: AccuracyPlan, home: Path, display: Display) -> Iterator
     Raises HarnessError where nothing can be judged.
     """
     for backend in plan.backends:
-        usable_backend(backend, plan.network.devices)
+        usable_backend(backend, plan.network.devices, plan.network.session)
     network = with_weights(plan.network, home, display)
     (model, framework), *_ = network.subjects()
     subject = find_subject(network, model, framework)

@@ -17,6 +17,7 @@ from runtime.backend import (
     HOST,
     Backend,
     Boundary,
+    ChecksOptions,
     Device,
     Executed,
     Query,
@@ -30,10 +31,13 @@ from runtime.memory import MemoryEstimate, check_memory
 from runtime.tensors import Array, Feed
 
 
-def usable_backend(name: str, devices: Iterable[str]) -> tuple[Backend, dict[str, Device]]:
-    """The backend, and its devices by name, if it works here and has those: found out before a long build.
+def usable_backend(
+    name: str, devices: Iterable[str], options: SessionOptions | None = None
+) -> tuple[Backend, dict[str, Device]]:
+    """The backend, and its devices by name, if it works here, has those and takes the options for them.
 
-    Raises UnavailableError, and UsageError for an unknown backend or device.
+    Found out before a long build. Raises UnavailableError, and UsageError for an unknown backend, device or
+    option.
     """
     backend = get_backend(name)
     reason = backend.unavailable()
@@ -43,6 +47,8 @@ def usable_backend(name: str, devices: Iterable[str]) -> tuple[Backend, dict[str
     for device in devices:
         if device not in found:
             raise unknown_name(f"device of {name}", device, found)
+        if options is not None and isinstance(backend, ChecksOptions):
+            backend.check_options(device, options)
     return backend, found
 
 

@@ -40,7 +40,7 @@ def run(plan: BenchPlan, home: Path, display: Display) -> Iterator[Record | Fail
     Raises HarnessError before the first measurement where no cell can work: an unknown name, a
     broken file, an unavailable backend or device.
     """
-    backend, devices = usable_backend(plan.backend, plan.devices)
+    backend, devices = usable_backend(plan.backend, plan.devices, plan.session)
     subjects = [find_subject(plan, model, framework) for model, framework in plan.subjects()]
     for subject in subjects:
         artefacts = Artefacts(subject, home, plan.calibration, display)

@@ -144,6 +144,14 @@ class TellsBuild(Protocol):
     def built(self) -> BuildFacts: ...
 
 
+@runtime_checkable
+class ChecksOptions(Protocol):
+    """A backend that can tell whether it takes options before there is a graph, which may be minutes away."""
+
+    def check_options(self, device: str, options: SessionOptions) -> None:
+        """Raises for them what `open` would, for a device that is there: UsageError, UnavailableError."""
+
+
 class Backend(Protocol):
     """A runtime that opens ONNX files."""
 

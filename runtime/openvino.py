@@ -89,6 +89,11 @@ class OpenVINOBackend:
             for name in core.available_devices
         )
 
+    def check_options(self, device: str, options: SessionOptions) -> None:
+        """See runtime.backend.ChecksOptions."""
+        found = {_our_name(name): name for name in _core().available_devices}
+        _check_given(options.provider_options, found[device])
+
     def open(self, graph: Path, device: str, options: SessionOptions) -> OpenVINOSession:
         reason = self.unavailable()
         if reason:

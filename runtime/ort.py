@@ -86,6 +86,11 @@ class OnnxRuntimeBackend:
             *(Device(f"cuda:{index}", f"{CUDA}, {name}") for index, name in enumerate(gpus)),
         )
 
+    def check_options(self, device: str, options: SessionOptions) -> None:
+        """See runtime.backend.ChecksOptions; a vendor's library is loaded by `open` alone, in its process."""
+        if options.provider_library is None:
+            chosen(device, options)
+
     def open(self, graph: Path, device: str, options: SessionOptions) -> OnnxRuntimeSession:
         reason = self.unavailable()
         if reason:

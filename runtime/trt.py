@@ -66,6 +66,10 @@ class TensorRTBackend:
             if self._flavour != RTX or _runs_rtx(cuda.compute_capability(index))
         )
 
+    def check_options(self, device: str, options: SessionOptions) -> None:
+        """See runtime.backend.ChecksOptions."""
+        parse_options(options, self.name)
+
     def open(self, graph: Path, device: str, options: SessionOptions) -> TensorRTSession:
         reason = self.unavailable()
         if reason:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.opening import opened
+from bench.opening import opened, usable_backend
 from runtime.backend import Boundary, BuildFacts, SessionOptions
+from runtime.errors import HarnessError, UnavailableError, UsageError
 from runtime.null import NullBackend, NullSession
 from runtime.session import CheckedSession
 from tests.models import CONV_CHAIN
@@ -91,3 +92,30 @@ def test_device_memory_is_what_the_driver_says_is_used_more(
     monkeypatch.setattr("bench.opening.used_device_bytes", lambda device: next(used))
     with opened(NullBackend(), CONV_CHAIN.write(tmp_path), "cpu", SessionOptions(), None) as ready:
         assert ready.bind(CONV_CHAIN.feed(), Boundary.DEVICE).build.device_bytes == 700
+
+
+@pytest.mark.parametrize(
+    ("backend", "options", "error", "said"),
+    [
+        ("ort", SessionOptions(provider="QNNExecutionProvider"), UnavailableError, "built without QNN"),
+        ("ort", SessionOptions(provider_options={"x": "1"}), UsageError, "takes no provider options"),
+        ("openvino", SessionOptions(provider_options={"NUM_STREAM": "1"}), UsageError, "mean NUM_STREAMS"),
+        ("openvino", SessionOptions(provider_options={"INFERENCE_PRECISION_HINT": ""}), UsageError, "file"),
+    ],
+)  # fmt: skip
+def test_options_are_refused_before_there_is_a_graph(
+    backend: str, options: SessionOptions, error: type[HarnessError], said: str
+) -> None:
+    pytest.importorskip({"ort": "onnxruntime"}.get(backend, backend))
+    usable_backend(backend, ["cpu"])
+    with pytest.raises(error, match=said):
+        usable_backend(backend, ["cpu"], options)
+
+
+def test_a_library_of_a_vendor_is_left_to_the_process_of_the_session(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    usable_backend("ort", ["cpu"], SessionOptions(provider="XExecutionProvider", provider_library=tmp_path))
+
+
+def test_a_backend_that_checks_nothing_is_taken_as_it_is() -> None:
+    usable_backend("null", ["cpu"], SessionOptions(provider_options={"x": "1"}))
