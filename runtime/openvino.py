@@ -16,6 +16,7 @@ from runtime.costs import node_macs
 from runtime.errors import FeedError, UnavailableError, UnsupportedError, UsageError, unknown_name
 from runtime.graphs import input_specs, load, output_specs
 from runtime.lowering import LARGEST_LOWERED, LOWERING, held_bytes, lower, serialised
+from runtime.lowering_odd import WIDENED, store_odd_as_bytes
 from runtime.lowering_positive import POSITIVE, store_positive_as_uint8
 from runtime.openvino_ignored import refuse_ignored
 from runtime.origins import Kernel, trace_back
@@ -313,10 +314,13 @@ def _our_name(device: str) -> str:
 
 def _lower(model: ir.Model) -> str | None:
     """Rewrite `model` into what this runtime computes rightly, or faster; returns what was done."""
-    joins = _joins_integers(model)
-    if not joins and held_bytes(model) > LARGEST_LOWERED:  # it runs as it is, and could not be handed on
+    widened, joins = store_odd_as_bytes(model) > 0, _joins_integers(model)
+    # Where nothing is wrong it runs as it is, and could not be handed on.
+    if not (widened or joins) and held_bytes(model) > LARGEST_LOWERED:
         return None
-    done = [POSITIVE] if store_positive_as_uint8(model) else []
+    done = [WIDENED] if widened else []
+    if store_positive_as_uint8(model):
+        done.append(POSITIVE)
     if joins and lower(model):
         done.append(LOWERING)
     return "; ".join(done) or None
