@@ -17,6 +17,7 @@ from model_zoo.gnmt_sources import Form
 from model_zoo.pronunciation_exam import exam
 from model_zoo.spec import Counts, FeedSource, Lesson, ModelSpec, PaperRow, Task, Training, Variant
 from model_zoo.translation import NEXT_WORD, READING, TRANSLATION
+from model_zoo.translation_exam import judged_on_wmt
 from runtime.errors import unknown_name
 from runtime.progress import Progress
 from runtime.tensors import Feed
@@ -114,7 +115,8 @@ def _sentences() -> FeedSource:
 
 def _of_sentences(form: Form) -> Variant:
     """A form of AI Matrix's network."""
-    return variant_of(NETWORK, form, "GNMT, 4 layers of 1024", SIZES, _sentences)
+    variant = variant_of(NETWORK, form, "GNMT, 4 layers of 1024", SIZES, _sentences)
+    return judged_on_wmt(variant, NETWORK) if _TASKS[form] is TRANSLATION else variant
 
 
 def _lesson(seed: int, progress: Progress) -> Lesson:

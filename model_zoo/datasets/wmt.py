@@ -10,11 +10,15 @@ from model_zoo.datasets.contract import DataSet, Part, Sample, Tell, text_of
 from runtime.errors import UsageError
 
 _SOURCE, _TARGET = ".de", ".en"
+_VOCABULARY = "vocab"  # tensorflow/nmt's scripts put it beside the sentences, with the same ends
 
 
 def _samples(root: Path, tell: Tell) -> Iterator[Sample]:
     """raw: a German sentence.     truth: the English one. Of all pairs of files, by their names."""
-    sources, targets = ({path.stem: path for path in root.glob(f"*{end}")} for end in (_SOURCE, _TARGET))
+    sources, targets = (
+        {path.stem: path for path in root.glob(f"*{end}") if not path.name.startswith(_VOCABULARY)}
+        for end in (_SOURCE, _TARGET)
+    )
     for name in sorted(sources.keys() ^ targets.keys()):
         tell("a file has no counterpart", name + (_SOURCE if name in sources else _TARGET))
     both = sorted(sources.keys() & targets.keys())
