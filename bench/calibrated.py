@@ -96,9 +96,10 @@ class Calibrated:
         from calibration.prepare import Quantisable
 
         rescaled = self.rescaled()
-        if rescaled is None:
-            return Quantisable(self.base.path, self.ranges, self._rounded(self.base.path))
-        return Quantisable(rescaled.path, self._ranges_of(rescaled), self._rounded(rescaled.path))
+        graph = self.base.path if rescaled is None else rescaled.path
+        ranges = self.ranges if rescaled is None else self._ranges_of(rescaled)
+        rounded = self._rounded(graph)
+        return Quantisable(graph, ranges, rounded, self._biases(graph, rounded))
 
     @cached_property
     def magnitudes(self) -> Mapping[str, Magnitudes] | None:
@@ -190,11 +191,26 @@ class Calibrated:
 
         if not self.recipe.feedback:
             return {}
-        stored = self.entry.present(self.name(Precision.INT8), self.base.entry.sha256)
+        stored = self._stored_int8()
         if stored is not None:
             return stored_weights(stored.path)
         feeds, together = self._rounding_feeds, self.subject.batch_dependent
         return round_weights(graph, feeds, self.display, together=together)
+
+    def _biases(self, graph: Path, rounded: Mapping[str, Array]) -> Mapping[str, Array]:
+        """From the INT8 graph where that is stored."""
+        from calibration.bias import corrected_biases, stored_biases
+
+        if not self.recipe.correct:
+            return {}
+        stored = self._stored_int8()
+        if stored is not None:
+            return stored_biases(stored.path)
+        feeds, together = self._rounding_feeds, self.subject.batch_dependent
+        return corrected_biases(graph, feeds, rounded, self.display, together=together)
+
+    def _stored_int8(self) -> StoredGraph | None:
+        return self.entry.present(self.name(Precision.INT8), self.base.entry.sha256)
 
     def name(self, precision: Precision) -> str:
         """What a graph at `precision` is called in the store."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import onnx_ir as ir
 
+from calibration.bias import set_biases
 from calibration.equalisation import equalise, smooth, uneven_tensors
 from calibration.gemm import split_gemms
 from calibration.graphs import open_float_graph, save_checked
 from calibration.observers.channels import ChannelExtremes
+from calibration.placement import Plan, plan_int8
+from calibration.qdq import carry_out
 from calibration.ranges import Ranges
 from calibration.recipe import Recipe
 from calibration.stream import observe
@@ -25,11 +28,31 @@ Feeds = Callable[[], Iterable[Feed]]
 
 @dataclass(frozen=True)
 class Quantisable:
-    """graph: float; ranges: of this very file; rounded: int8 values of weights (calibration.rounding)."""
+    """What `calibration.write.write_int8` takes.
+
+    graph:   float.
+    ranges:  of this very file.
+    rounded: int8 values of weights, by name (calibration.rounding).
+    biases:  of layers, by the layer's name, in place of the graph's own (calibration.bias).
+    """
 
     graph: Path
     ranges: Ranges
     rounded: Mapping[str, Array] = field(default_factory=dict)
+    biases: Mapping[str, Array] = field(default_factory=dict)
+
+
+def quantise(model: ir.Model, quantisable: Quantisable, keep: Collection[str] = ()) -> Plan:
+    """Make INT8 of `model`, which is `quantisable.graph`, in place; returns what was done.
+
+    keep: names of nodes that stay in float. Raises CalibrationError for a missing range.
+    """
+    split_gemms(model.graph)
+    plan = plan_int8(model.graph, keep)
+    layers = {str(reader.node.name) for reader in plan.readers}
+    set_biases(model.graph, quantisable.biases, layers)
+    carry_out(plan, model.graph, quantisable.ranges, rounded=quantisable.rounded)
+    return plan
 
 
 def rescale(

@@ -11,7 +11,7 @@ between Conv and Relu).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from types import MappingProxyType
 
@@ -19,9 +19,8 @@ import numpy as np
 import onnx_ir as ir
 
 from calibration.formats import INT8, QuantFormat, scale_of
-from calibration.gemm import split_gemms
 from calibration.graphs import Names, add_initializer, add_node
-from calibration.placement import Plan, plan_int8
+from calibration.placement import Plan
 from calibration.ranges import Range, Ranges, symmetric_scale
 from calibration.tables import ROWS
 from runtime.tensors import Array
@@ -51,21 +50,6 @@ NEAREST: Mapping[str, Array] = MappingProxyType({})
 """No weight rounded otherwise than to the nearest."""
 
 
-def insert_qdq(
-    model: ir.Model, ranges: Ranges, keep: Collection[str] = (), rounded: Mapping[str, Array] = NEAREST
-) -> Plan:
-    """Quantise `model` in place, but for the nodes named in `keep`; returns what was done.
-
-    rounded: int8 values of weights, by name, in steps of what their largest values need
-             (calibration.rounding); others are rounded to the nearest.
-    Raises CalibrationError for a missing range.
-    """
-    split_gemms(model.graph)
-    plan = plan_int8(model.graph, keep)
-    carry_out(plan, model.graph, ranges, INT8, rounded)
-    return plan
-
-
 def carry_out(
     plan: Plan,
     graph: ir.Graph,
@@ -73,7 +57,11 @@ def carry_out(
     number: QuantFormat = INT8,
     rounded: Mapping[str, Array] = NEAREST,
 ) -> None:
-    """Put the Q/DQ of `plan` into its own graph, storing `number`s; raises as insert_qdq."""
+    """Put the Q/DQ of `plan` into its own graph, storing `number`s; raises CalibrationError without a range.
+
+    rounded: int8 values of weights, by name, in steps of what their largest values need
+             (calibration.rounding); others are rounded to the nearest.
+    """
     quantiser = _Quantiser(graph, number, rounded)
     values = {str(v.name): v for v in (*graph.inputs, *(v for n in graph for v in n.outputs))}
     int8_reads = {(reader.node, index) for reader in plan.readers for index in reader.activations}

@@ -7,6 +7,7 @@ weights. Each is independent of the others, and on where it was measured to help
     smooth:0.5      does so in front of products where nothing before takes them in (the same)
     shift           centres channels there that are not symmetric (the same)
     feedback        rounds weights for the layer's answers (calibration.rounding)
+    correct         takes off biases what rounding adds to a layer's answers on average (calibration.bias)
 """
 
 from __future__ import annotations
@@ -18,7 +19,13 @@ from typing import Self
 from calibration.observers import full_name
 from runtime.errors import UsageError, unknown_name
 
-_STRENGTHS: Mapping[str, float | None] = {"equalise": 0.25, "smooth": 0.5, "shift": None, "feedback": None}
+_STRENGTHS: Mapping[str, float | None] = {
+    "equalise": 0.25,
+    "smooth": 0.5,
+    "shift": None,
+    "feedback": None,
+    "correct": None,
+}
 """Name of a pass to its strength unless one is given; None for those that have none."""
 
 
@@ -31,6 +38,7 @@ class Recipe:
     smooth: float | None = None
     shift: bool = False
     feedback: bool = False
+    correct: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -51,7 +59,7 @@ class Recipe:
     def __str__(self) -> str:
         parts = [self.method]
         parts += [f"{name}:{getattr(self, name):g}" for name in ("equalise", "smooth") if getattr(self, name)]
-        return "+".join([*parts, *(name for name in ("shift", "feedback") if getattr(self, name))])
+        return "+".join([*parts, *(name for name in ("shift", "feedback", "correct") if getattr(self, name))])
 
 
 def _pass(text: str, each: str) -> tuple[str, float | None]:

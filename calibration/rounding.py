@@ -21,6 +21,7 @@ from calibration.gemm import split_gemms
 from calibration.graphs import open_float_graph
 from calibration.observers.contract import Observer
 from calibration.observers.patches import Moments, Window, blocks
+from calibration.observers.several import Several
 from calibration.placement import Reader, plan_int8
 from calibration.qdq import STORED
 from calibration.ranges import INT8_MAX, symmetric_scale
@@ -40,9 +41,10 @@ _MOST_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
-class _Layer:
-    """A constant weight, as rows of outputs by columns of inputs, and what its inputs are."""
+class Layer:
+    """A constant weight of a node, as rows of outputs by columns of inputs, and what its inputs are."""
 
+    node: ir.Node
     weight: str
     array: Array
     tensor: str
@@ -55,7 +57,11 @@ class _Layer:
 
     def matrix(self) -> Array:
         """float64[outputs, inputs]."""
-        first = np.moveaxis(self.array, self.channel_axis, 0)
+        return self.as_rows(self.array)
+
+    def as_rows(self, array: Array) -> Array:
+        """Values of the weight's own shape as float64[outputs, inputs]."""
+        first = np.moveaxis(array, self.channel_axis, 0)
         return first.reshape(len(first), -1).astype(np.float64)
 
     def restored(self, matrix: Array) -> Array:
@@ -79,7 +85,7 @@ def round_weights(
     model = open_float_graph(graph)
     split_gemms(model.graph)
     rounded: dict[str, Array] = {}
-    for layers in _passes(_layers(model.graph)):
+    for layers in _passes(weighted_layers(model.graph)):
         moments = _observed(graph, feeds(), layers, progress, together=together)
         for layer in progress(layers, "rounding weights"):
             matrix = layer.matrix()
@@ -147,14 +153,15 @@ def _round_block(left: Array, spread: Array, scales: Array, steps: Array) -> Arr
     return errors
 
 
-def _layers(graph: ir.Graph) -> Iterator[_Layer]:
+def weighted_layers(graph: ir.Graph) -> Iterator[Layer]:
+    """Those whose weights INT8 quantises: Convs with one group, MatMuls and Gemms."""
     for reader in plan_int8(graph).readers:
         layer = _layer(reader)
         if layer is not None:
             yield layer
 
 
-def _layer(reader: Reader) -> _Layer | None:
+def _layer(reader: Reader) -> Layer | None:
     node = reader.node
     if reader.weight is None or node.op_type not in ("Conv", "MatMul", "Gemm"):
         return None
@@ -166,10 +173,10 @@ def _layer(reader: Reader) -> _Layer | None:
     if node.op_type == "Conv":
         if array.ndim != 4 or node.attributes.get_int("group", 1) != 1:
             return None
-        return _Layer(str(weight.name), array, str(value.name), _window(node, array), axis)
+        return Layer(node, str(weight.name), array, str(value.name), _window(node, array), axis)
     if array.ndim != 2 or node.attributes.get_int("transA", 0) != 0:
         return None
-    return _Layer(str(weight.name), array, str(value.name), None, axis)
+    return Layer(node, str(weight.name), array, str(value.name), None, axis)
 
 
 def _window(node: ir.Node, weight: Array) -> Window:
@@ -186,9 +193,9 @@ def _window(node: ir.Node, weight: Array) -> Window:
     )
 
 
-def _passes(layers: Iterable[_Layer]) -> Iterator[list[_Layer]]:
+def _passes(layers: Iterable[Layer]) -> Iterator[list[Layer]]:
     """Layers whose moments fit into the memory together, at least one at a time."""
-    taken: list[_Layer] = []
+    taken: list[Layer] = []
     held: dict[tuple[str, Window | None], int] = {}
     for layer in layers:
         key = (layer.tensor, layer.window)
@@ -203,27 +210,12 @@ def _passes(layers: Iterable[_Layer]) -> Iterator[list[_Layer]]:
 
 
 def _observed(
-    graph: Path, feeds: Iterable[Feed], layers: Sequence[_Layer], progress: Progress, *, together: bool
+    graph: Path, feeds: Iterable[Feed], layers: Sequence[Layer], progress: Progress, *, together: bool
 ) -> Mapping[tuple[str, Window | None], Moments]:
     moments = {(layer.tensor, layer.window): Moments(layer.window) for layer in layers}
     observers: dict[str, Observer] = {
-        tensor: _Several([each for (name, _), each in moments.items() if name == tensor])
+        tensor: Several([each for (name, _), each in moments.items() if name == tensor])
         for tensor, _ in moments
     }
     observe(graph, feeds, observers, "finding how to round weights", progress, together=together)
     return moments
-
-
-@dataclass(frozen=True)
-class _Several:
-    """Shows one tensor to several observers: an Inception module's convolutions all read the same."""
-
-    observers: Sequence[Moments]
-
-    def observe(self, values: Array) -> None:
-        for observer in self.observers:
-            observer.observe(values)
-
-    def merge(self, other: _Several) -> None:
-        for mine, others in zip(self.observers, other.observers, strict=True):
-            mine.merge(others)

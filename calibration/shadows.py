@@ -11,8 +11,7 @@ import onnx_ir as ir
 from calibration.gemm import split_gemms
 from calibration.graphs import Names, open_float_graph
 from calibration.placement import nothing_to_quantise
-from calibration.prepare import Quantisable
-from calibration.qdq import insert_qdq
+from calibration.prepare import Quantisable, quantise
 from runtime.costs import MULTIPLYING
 
 
@@ -27,7 +26,7 @@ class Pair:
         self.model = open_float_graph(fp32)
         split_gemms(self.model.graph)
         self._quantised = open_float_graph(fp32)
-        readers = insert_qdq(self._quantised, quantisable.ranges, (), quantisable.rounded).readers
+        readers = quantise(self._quantised, quantisable).readers
         self.layers = {str(r.node.name): r.node for r in readers if r.node.op_type in MULTIPLYING}
         if not self.layers:
             raise nothing_to_quantise(fp32, self.model.graph)

@@ -17,8 +17,7 @@ from calibration.int4 import store_weights
 from calibration.kept import Kept
 from calibration.placement import Plan, nothing_to_quantise
 from calibration.precision import Precision
-from calibration.prepare import Quantisable
-from calibration.qdq import insert_qdq
+from calibration.prepare import Quantisable, quantise
 from calibration.ranges import Ranges
 from runtime.errors import CalibrationError
 from runtime.files import replacing_file
@@ -82,9 +81,9 @@ def write_int8(
 ) -> PrecisionReport:
     """Write a graph that was prepared for INT8 (calibration.prepare); as write_precision otherwise."""
     graph = quantisable.graph
-    ranges = _checked_ranges(graph, precision, quantisable.ranges)
+    _checked_ranges(graph, precision, quantisable.ranges)
     model = open_float_graph(graph)
-    plan = insert_qdq(model, ranges, keep, quantisable.rounded)
+    plan = quantise(model, quantisable, keep)
     return _save_quantised(model, plan, precision, out, nothing_to_quantise(graph, model.graph))
 
 

@@ -77,7 +77,7 @@ class Moments:
         self.rows = 0
 
     def observe(self, values: Array) -> None:
-        rows = _rows(values) if self._window is None else self._window.patches(values)
+        rows = _rows(values, self._window)
         parts = (np.ascontiguousarray(rows[:, block], np.float32) for block in blocks(rows.shape[1]))
         products = [part.T @ part for part in parts]
         if not all(np.isfinite(product).all() for product in products):
@@ -107,7 +107,34 @@ def blocks(inputs: int) -> list[slice]:
     return [slice(start, stop) for start, stop in pairwise(edges)]
 
 
-def _rows(values: Array) -> Array:
+class MeanRow:
+    """Keeps the sum of the rows, or patches, that it saw, and how many."""
+
+    def __init__(self, window: Window | None = None) -> None:
+        self._window = window
+        self._sum: Array = np.zeros(())
+        self._rows = 0
+
+    def observe(self, values: Array) -> None:
+        rows = _rows(values, self._window)
+        total = rows.sum(axis=0, dtype=np.float64)
+        if not np.isfinite(total).all():
+            raise not_finite(values)
+        self._sum, self._rows = self._sum + total, self._rows + len(rows)
+
+    def merge(self, other: Self) -> None:
+        self._sum, self._rows = self._sum + other._sum, self._rows + other._rows
+
+    @property
+    def mean(self) -> Array:
+        """float64[inputs]; NaN before the first row."""
+        result: Array = self._sum / self._rows if self._rows else np.array(np.nan)
+        return result
+
+
+def _rows(values: Array, window: Window | None) -> Array:
+    if window is not None:
+        return window.patches(values)
     rows = values.reshape(-1, values.shape[-1])
     return rows[_spread(len(rows))]
 

@@ -17,6 +17,7 @@ from runtime.errors import UsageError
         ("min-max+smooth", Recipe("min-max", smooth=0.5)),
         ("min-max+equalise:0.75+smooth:0.6+feedback", Recipe("min-max", 0.75, 0.6, feedback=True)),
         ("min-max+shift", Recipe("min-max", shift=True)),
+        ("min-max+feedback+correct", Recipe("min-max", feedback=True, correct=True)),
     ],
 )
 def test_it_is_read_and_written(text: str, recipe: Recipe) -> None:

@@ -138,7 +138,7 @@ def test_a_file_of_rounded_weights_is_nearer_to_fp32_and_gives_them_back(tmp_pat
     errors = {}
     for name, values in (("nearest", {}), ("feedback", rounded)):
         path = write_int8(Quantisable(graph, ranges, values), tmp_path / f"{name}.onnx").path
-        weights = _with_float_activations(path)
+        weights = tiny.with_float_activations(path)
         errors[name] = sum(
             float(np.square(tiny.evaluate(weights, f)[0] - tiny.evaluate(graph, f)[0]).sum()) for f in feeds
         )
@@ -156,26 +156,3 @@ def test_a_file_of_rounded_weights_is_nearer_to_fp32_and_gives_them_back(tmp_pat
 def _constant(path: Path, name: str) -> Array:
     tensors = onnx.load(path).graph.initializer
     return next(onnx.numpy_helper.to_array(tensor) for tensor in tensors if tensor.name == name)
-
-
-def _with_float_activations(path: Path) -> Path:
-    """Without the Q/DQ of activations, so that weights alone are off."""
-    model = onnx.load(path)
-    constants = {tensor.name for tensor in model.graph.initializer}
-    made = {node.output[0]: node for node in model.graph.node}
-    kept = []
-    renamed: dict[str, str] = {}
-    for node in model.graph.node:
-        for index, name in enumerate(node.input):
-            node.input[index] = renamed.get(name, name)
-        if node.op_type == "QuantizeLinear":
-            continue
-        if node.op_type == "DequantizeLinear" and node.input[0] not in constants:
-            renamed[node.output[0]] = made[node.input[0]].input[0]
-            continue
-        kept.append(node)
-    del model.graph.node[:]
-    model.graph.node.extend(kept)
-    out = path.with_suffix(".weights.onnx")
-    onnx.save(model, out)
-    return out

@@ -160,3 +160,26 @@ def interface(path: Path) -> list[bytes]:
     """Names, types and shapes of a file's inputs and outputs."""
     graph = onnx.load(path).graph
     return [value.SerializeToString(deterministic=True) for value in (*graph.input, *graph.output)]
+
+
+def with_float_activations(path: Path) -> Path:
+    """Without the Q/DQ of activations, so that weights alone are off."""
+    model = onnx.load(path)
+    constants = {tensor.name for tensor in model.graph.initializer}
+    made = {node.output[0]: node for node in model.graph.node}
+    kept = []
+    renamed: dict[str, str] = {}
+    for node in model.graph.node:
+        for index, name in enumerate(node.input):
+            node.input[index] = renamed.get(name, name)
+        if node.op_type == "QuantizeLinear":
+            continue
+        if node.op_type == "DequantizeLinear" and node.input[0] not in constants:
+            renamed[node.output[0]] = made[node.input[0]].input[0]
+            continue
+        kept.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
+    out = path.with_suffix(".weights.onnx")
+    onnx.save(model, out)
+    return out
