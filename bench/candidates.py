@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +18,7 @@ from bench.examination import Examination
 from bench.feeds import fixed_batch
 from bench.gates import GATE
 from bench.manifest import GraphEntry
-from bench.opening import check_fits
+from bench.opening import Ready, check_fits, opened
 from bench.plan import BenchPlan
 from bench.progress import Display
 from bench.record import AccuracyRecord
@@ -27,7 +27,7 @@ from bench.store import StoredGraph
 from bench.turns import medians_in_turns
 from calibration.precision import Precision
 from model_zoo.spec import Split
-from runtime.backend import Backend, Boundary, Session
+from runtime.backend import Backend, Boundary
 
 TURNS_NS = 1_500_000_000
 """For how long a candidate is timed beside FP32 and INT8: enough to tell a tenth from nothing."""
@@ -62,9 +62,9 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class _Ready:
+class _Judged:
     graph: StoredGraph
-    session: Session
+    session: Ready
     precision: Precision
 
 
@@ -88,7 +88,6 @@ class Candidates:
         self._artefacts = artefacts
         self._criterion = criterion
         self._examination = examination
-        self._stack = ExitStack()
         self._reference = Reference(backend, artefacts, plan, display)
         self._device = plan.devices[0]
         self._batch_size = fixed_batch(artefacts.inputs) or 1
@@ -98,13 +97,15 @@ class Candidates:
         self._boundary = Boundary.HOST if text else Boundary.DEVICE
 
     def __enter__(self) -> Self:
-        self._stack.enter_context(self._reference)
-        self._ends = (self._artefacts.base, self._artefacts.at(Precision.INT8))
-        self._check_fits()
-        fp32, self._int8 = (self._stack.enter_context(self._opened(graph)) for graph in self._ends)
-        self._runs = [self._bound(fp32), self._bound(self._int8)]
-        if self._examination is not None:
-            self._baseline = self._examination.side(fp32.run, f"{self._artefacts.subject.title} fp32")
+        with ExitStack() as stack:
+            stack.enter_context(self._reference)
+            self._ends = (self._artefacts.base, self._artefacts.at(Precision.INT8))
+            self._check_fits()
+            fp32, self._int8 = (stack.enter_context(self._opened(graph)) for graph in self._ends)
+            self._runs = [self._bound(fp32), self._bound(self._int8)]
+            if self._examination is not None:
+                self._baseline = self._examination.side(fp32.run, f"{self._artefacts.subject.title} fp32")
+            self._stack = stack.pop_all()  # all is well: what is open stays so
         return self
 
     def __exit__(
@@ -116,7 +117,7 @@ class Candidates:
         """FP32, whose `layers` are all in float, and INT8, which has none of them there."""
         fp32_ns, int8_ns = medians_in_turns(self._runs, TURNS_NS)
         fp32 = Candidate(Precision.FP32, tuple(layers), 0.0, 1.0, None, None, fp32_ns, 1.0)
-        int8 = _Ready(self._ends[1], self._int8, Precision.INT8)
+        int8 = _Judged(self._ends[1], self._int8, Precision.INT8)
         return fp32, self._candidate(int8, (), (fp32_ns, int8_ns))
 
     @property
@@ -131,8 +132,8 @@ class Candidates:
             self._check_fits(graph)
             with self._opened(graph) as session:
                 fp32_ns, _, mixed_ns = medians_in_turns([*self._runs, self._bound(session)], TURNS_NS)
-                ready = _Ready(graph, session, Precision.INT8_MIXED)
-                return self._candidate(ready, kept, (fp32_ns, mixed_ns))
+                judged = _Judged(graph, session, Precision.INT8_MIXED)
+                return self._candidate(judged, kept, (fp32_ns, mixed_ns))
 
     def _written(self, path: Path, kept: tuple[str, ...]) -> StoredGraph:
         from calibration.write import write_int8
@@ -144,22 +145,23 @@ class Candidates:
     def _check_fits(self, *more: StoredGraph) -> None:
         check_fits([*self._ends, *more], self._device, self._batch_size, self._artefacts.subject.title)
 
-    def _opened(self, graph: StoredGraph) -> Session:
-        return self._backend.open(graph.path, self._device, self._plan.session)
+    def _opened(self, graph: StoredGraph) -> AbstractContextManager[Ready]:
+        plan = self._plan
+        return opened(self._backend, graph.path, self._device, plan.session, plan.limit_seconds)
 
-    def _bound(self, session: Session) -> Callable[[], None]:
-        return session.bind(self._feed, self._boundary).run
+    def _bound(self, session: Ready) -> Callable[[], int]:
+        return session.bind(self._feed, self._boundary).once
 
-    def _candidate(self, ready: _Ready, kept: tuple[str, ...], medians: tuple[int, int]) -> Candidate:
-        accuracy = self._reference.judge(ready.session.run, self._device, self._batch_size)
+    def _candidate(self, judged: _Judged, kept: tuple[str, ...], medians: tuple[int, int]) -> Candidate:
+        accuracy = self._reference.judge(judged.session.run, self._device, self._batch_size)
         self._judged_on = accuracy.samples
-        written = ready.graph.entry.macs_by_type
-        executed = ready.session.executed()
-        warned = attest(executed, ready.precision, self._device, written=written, allow_emulation=True)
+        written = judged.graph.entry.macs_by_type
+        executed = judged.session.executed()
+        warned = attest(executed, judged.precision, self._device, written=written, allow_emulation=True)
         fp32_ns, latency_ns = medians
-        reached, interval = self._reached(ready, accuracy)
+        reached, interval = self._reached(judged, accuracy)
         return Candidate(
-            precision=ready.precision,
+            precision=judged.precision,
             kept=kept,
             int8_macs=written.get("int8", 0.0),
             reached=reached,
@@ -170,11 +172,11 @@ class Candidates:
             warnings=tuple(each.message for each in warned if each.kind in _NOT_AS_WRITTEN),
         )
 
-    def _reached(self, ready: _Ready, accuracy: AccuracyRecord) -> tuple[float, tuple[float, float] | None]:
+    def _reached(self, judged: _Judged, accuracy: AccuracyRecord) -> tuple[float, tuple[float, float] | None]:
         if self._examination is None:
             return self._criterion.reached(accuracy), accuracy.agreement_ci95
-        title = f"{self._artefacts.subject.title} {ready.precision}"
-        verdict = self._examination.verdict(self._baseline, ready.session.run, title, GATE)
+        title = f"{self._artefacts.subject.title} {judged.precision}"
+        verdict = self._examination.verdict(self._baseline, judged.session.run, title, GATE)
         return min(1.0, verdict.ratio), (verdict.low, verdict.high)
 
 

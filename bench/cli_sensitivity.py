@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from bench.cli_options import CalibrationMethod, CalibrationSamples
+from bench.cli_options import CalibrationMethod, CalibrationSamples, InProcess, Timeout
 from bench.console import print_text
 from runtime.errors import CheckFailed
 
@@ -78,6 +78,8 @@ def sensitivity(  # noqa: PLR0913 - one parameter a flag
     metric_samples: Annotated[
         int | None, typer.Option(min=1, help="Labelled samples to judge on; all unless given.")
     ] = None,
+    timeout: Timeout = None,
+    in_process: InProcess = False,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for sensitivity.json, sensitivity.svg and, if found, int8-mixed.onnx."),
@@ -91,6 +93,7 @@ def sensitivity(  # noqa: PLR0913 - one parameter a flag
     from bench.sensitivity_report import print_report, to_json, verdict
     from runtime.backend import SessionOptions
     from runtime.files import home
+    from runtime.isolation import LIMIT_SECONDS
 
     network = BenchPlan(
         backend=backend,
@@ -105,6 +108,7 @@ def sensitivity(  # noqa: PLR0913 - one parameter a flag
         evaluation_samples=evaluation_samples,
         seed=seed,
         session=SessionOptions(threads=threads),
+        limit_seconds=None if in_process else timeout or LIMIT_SECONDS,
     )
     plan = SensitivityPlan(
         network,

@@ -71,6 +71,9 @@ class IsolatedQuery:
     def measure(self, limits: Limits) -> Measurement:
         return self.ready.worker.call(f"{self.ready.what}: measuring", Bound.measure, self.bound, limits)
 
+    def once(self) -> int:
+        return self.ready.worker.call(f"{self.ready.what}: a query", Bound.once, self.bound)
+
 
 def _open_telling(backend: Backend, graph: Path, device: str, options: SessionOptions) -> Opened:
     with showing(telling):

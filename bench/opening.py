@@ -84,6 +84,12 @@ class Bound:
         samples = measure(self.query.run, limits)
         return Measurement(samples, LoadMark.now().others_since(mark), resident_bytes() - before)
 
+    def once(self) -> int:
+        """Nanoseconds that one query takes."""
+        began = time.perf_counter_ns()
+        self.query.run()
+        return time.perf_counter_ns() - began
+
 
 @dataclass(frozen=True)
 class Opened:
@@ -149,6 +155,8 @@ class ReadyQuery(Protocol):
     def build(self) -> BuildRecord: ...
 
     def measure(self, limits: Limits) -> Measurement: ...
+
+    def once(self) -> int: ...
 
 
 def open_here(backend: Backend, graph: Path, device: str, options: SessionOptions) -> Opened:

@@ -14,29 +14,21 @@ MOST_TURNS = 200
 
 
 def medians_in_turns(
-    queries: Sequence[Callable[[], None]], duration_ns: int, clock: Clock = perf_counter_ns
+    queries: Sequence[Callable[[], int]], duration_ns: int, clock: Clock = perf_counter_ns
 ) -> tuple[int, ...]:
-    """The median latency of each query, in nanoseconds.
+    """The median latency of each query, in nanoseconds, which it returns itself.
 
     Every turn runs each query once. Turns go on for `duration_ns`, but for LEAST_TURNS at least and
     MOST_TURNS at most; the first WARM_UP_TURNS do not count.
     """
-    latencies: list[list[int]] = [[] for _ in queries]
     for _ in range(WARM_UP_TURNS):
-        _turn(queries, clock)
+        _turn(queries)
+    turns: list[list[int]] = []
     began = clock()
-    for turn in range(MOST_TURNS):
-        if turn >= LEAST_TURNS and clock() - began >= duration_ns:
-            break
-        for found, latency in zip(latencies, _turn(queries, clock), strict=True):
-            found.append(latency)
-    return tuple(round(median(found)) for found in latencies)
+    while len(turns) < LEAST_TURNS or (len(turns) < MOST_TURNS and clock() - began < duration_ns):
+        turns.append(_turn(queries))
+    return tuple(round(median(latencies)) for latencies in zip(*turns, strict=True))
 
 
-def _turn(queries: Sequence[Callable[[], None]], clock: Clock) -> list[int]:
-    latencies = []
-    for run in queries:
-        start = clock()
-        run()
-        latencies.append(clock() - start)
-    return latencies
+def _turn(queries: Sequence[Callable[[], int]]) -> list[int]:
+    return [query() for query in queries]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from bench.pipeline import Failure
 from bench.plan import BenchPlan
 from bench.progress import Display
 from bench.record import Record
+from bench.sensitivity import SensitivityPlan, analyse
 from calibration.precision import Precision
 from runtime.backend import Boundary, SessionOptions
 from runtime.backends import get_backend
@@ -106,6 +108,26 @@ def test_a_worker_gives_the_same_answers_and_facts(tmp_path: Path) -> None:
         assert len(measurement.samples.samples_ns) >= QUICK.min_queries
         with pytest.raises(FeedError, match="the graph wants"):
             apart.run({})
+
+
+def _nap() -> None:
+    time.sleep(0.02)
+
+
+def test_one_query_is_timed_where_it_runs(tmp_path: Path) -> None:
+    graph, backend = CONV_CHAIN.write(tmp_path), planted.planted(running=_nap)
+    for limit in (None, 60):
+        with opened(backend, graph, "cpu", SessionOptions(), limit) as ready:
+            assert 20_000_000 <= ready.bind(CONV_CHAIN.feed(), Boundary.DEVICE).once() < 10_000_000_000
+
+
+def test_a_crash_ends_the_search_for_a_mixed_graph_in_one_line(
+    plan: BenchPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.opening.get_backend", lambda _: planted.planted(running=planted.abort))
+    network = replace(plan, precisions=(), evaluation_samples=2)
+    with pytest.raises(CrashedError, match=r"backend planted with .*: first query: .* crashed \(SIGABRT\)"):
+        analyse(SensitivityPlan(network, samples=2, output_samples=0), tmp_path, Display())
 
 
 def test_a_backend_that_crashes_when_closed_says_so(tmp_path: Path) -> None:

@@ -316,12 +316,14 @@ class Clock:
     def __call__(self) -> int:
         return self.now
 
-    def query(self, name: str, *latencies: int) -> Callable[[], None]:
+    def query(self, name: str, *latencies: int) -> Callable[[], int]:
         left = list(latencies)
 
-        def call() -> None:
+        def call() -> int:
             self.ran.append(name)
-            self.now += left.pop(0) if len(left) > 1 else left[0]
+            latency = left.pop(0) if len(left) > 1 else left[0]
+            self.now += latency
+            return latency
 
         return call
 
