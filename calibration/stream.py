@@ -9,16 +9,16 @@ import gc
 import math
 import os
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import onnx_ir as ir
 
 from calibration.graphs import open_float_graph
 from calibration.observers.contract import AnyOrder, NotFiniteError, Observer
-from calibration.reused import Memory, Runner
 from calibration.segments import Segment, open_segment, write_segments
 from runtime.errors import CalibrationError, unknown_name
 from runtime.graphs import input_specs
@@ -69,7 +69,7 @@ def observe(
     ):
         for sample in progress(samples, what):
             if runner is None:
-                runner = _Observed(model, observers, Path(folder), sample)
+                runner = _Runner(model, observers, Path(folder), sample)
                 del model
                 gc.collect()  # graphs are full of cycles, and hold on to the pages of their weights' files
             runner.run(sample, count + 1, pool)
@@ -111,11 +111,12 @@ class _Stage:
     """An opened segment, and when what is passed to it or by it is no longer needed."""
 
     segment: Segment
-    runner: Runner
+    session: Any
+    outputs: tuple[str, ...]
     finished: tuple[str, ...]
 
 
-class _Observed:
+class _Runner:
     """The graph cut into segments that fit the first sample, each in a session of its own."""
 
     def __init__(self, model: ir.Model, observers: Mapping[str, Observer], folder: Path, first: Feed) -> None:
@@ -125,7 +126,7 @@ class _Observed:
         computed = {name: sizes[name] for name in observers if name not in first}
         any_order = frozenset(name for name in computed if isinstance(observers[name], AnyOrder))
         segments = write_segments(model, computed, any_order, folder, _FLOOR) if computed else []
-        self._stages = tuple(_open(segments, {name for name, size in computed.items() if size is not None}))
+        self._stages = tuple(_open(segments))
 
     def run(self, sample: Feed, number: int, pool: Executor) -> None:
         """Show each observer its values of one sample, the `number`th of the stream."""
@@ -133,7 +134,7 @@ class _Observed:
         self._show({name: alive[name] for name in self._given}, number, pool)
         for stage in self._stages:
             inputs = {name: alive[name] for name in stage.segment.inputs}
-            made = stage.runner.run(inputs)
+            made = dict(zip(stage.outputs, stage.session.run(stage.outputs, inputs), strict=True))
             alive.update((name, made[name]) for name in stage.segment.passed)
             self._show({name: made[at] for name, at in stage.segment.observed.items()}, number, pool)
             for name in stage.finished:
@@ -174,16 +175,12 @@ def _observe(observer: Observer, values: Array, name: str, sample: int) -> None:
         ) from error
 
 
-def _open(segments: Sequence[Segment], settled: Collection[str]) -> Iterator[_Stage]:
-    """settled: observed tensors whose shapes follow from the feed's."""
-    memory = Memory()
+def _open(segments: Sequence[Segment]) -> Iterator[_Stage]:
     last = {name: index for index, segment in enumerate(segments) for name in segment.inputs}
     for index, segment in enumerate(segments):
         outputs = tuple(dict.fromkeys([*segment.observed.values(), *segment.passed]))
         finished = tuple(name for name in segment.inputs if last[name] == index)
-        reused = {at for name, at in segment.observed.items() if name in settled}.difference(segment.passed)
-        session = open_segment(segment, alone=len(segments) == 1)
-        yield _Stage(segment, Runner(session, outputs, frozenset(reused), memory), finished)
+        yield _Stage(segment, open_segment(segment, alone=len(segments) == 1), outputs, finished)
 
 
 def _sizes(model: ir.Model, names: Iterable[str], feed: Feed) -> dict[str, int | None]:
