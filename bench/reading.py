@@ -24,10 +24,11 @@ from bench.findings import (
 )
 from model_zoo import keypoints
 from model_zoo.detection import REGIONS, Detection, Found, single_shot
+from model_zoo.exam_frames import in_photograph
 from model_zoo.framing import Box, Frame
 from model_zoo.instances import instances, pasted
 from model_zoo.keypoints import KeyPoints
-from model_zoo.labels import CHARACTERS, COCO_CLASSES, COCO_KEY_POINTS, COCO_LIMBS, VOC_CLASSES
+from model_zoo.labels import CHARACTERS, COCO_CLASSES, VOC_CLASSES
 from model_zoo.spec import Task
 from model_zoo.tasks import Classification
 from model_zoo.text_boxes import TextBoxes, corners
@@ -63,10 +64,7 @@ class View:
 
     def in_photograph(self, points: Array) -> NDArray[np.float64]:
         """Points [..., 2], x and y in pixels of the input, as pixels of the photograph."""
-        left, top, right, bottom = self.frame.box
-        pixel = (right - left) / self.frame.width, (bottom - top) / self.frame.height
-        places: NDArray[np.float64] = (points - (self.frame.left, self.frame.top)) * pixel + (left, top)
-        return places
+        return in_photograph(points, self.frame)
 
 
 @dataclass(frozen=True)
@@ -125,13 +123,13 @@ def _objects(
     view: View,
 ) -> Answer:
     shown, remark = _shown(task, outputs)
-    return Answer(tuple(_boxes(names, shown, _placed(corners_of(shown, view), view))), remark)
+    return Answer(tuple(_boxes(task.names or names, shown, _placed(corners_of(shown, view), view))), remark)
 
 
 def _instances(task: Detection, outputs: Outputs, view: View) -> Answer:
     shown, remark = _shown(task, outputs)
     edges = _placed(_corners_between_middles(shown, view), view)
-    boxes = _boxes(COCO_CLASSES, shown, edges)
+    boxes = _boxes(task.names or COCO_CLASSES, shown, edges)
     width, height = view.size
     scale = np.maximum((width - 1, height - 1) * 2, 1)
     there = replace(shown, corners=(edges - (0, 0, 1, 1)) / scale)
@@ -165,7 +163,7 @@ def _boxes(names: Sequence[str], found: Found, edges: NDArray[np.float64]) -> It
 
 def _person(task: KeyPoints, outputs: Outputs, view: View) -> Answer:
     maps = keypoints.heatmaps_of(outputs)
-    places = keypoints.key_points(maps)
+    places = keypoints.key_points(maps, task.taps)
     scores = keypoints.scores(maps, places)[0].tolist()
     points = _points(view.in_photograph(keypoints.in_image(places[0])))
     return Answer(
@@ -173,12 +171,12 @@ def _person(task: KeyPoints, outputs: Outputs, view: View) -> Answer:
             Person(
                 tuple(
                     KeyPoint(name, score, point, score >= _SURE)
-                    for name, score, point in zip(COCO_KEY_POINTS, scores, points, strict=True)
+                    for name, score, point in zip(task.points, scores, points, strict=True)
                 ),
-                COCO_LIMBS,
+                task.limbs,
             ),
         ),
-        "what is seen is taken for one person; a ring is a key point the network is unsure of",
+        f"what is seen is taken for one {task.what}; a ring is a key point the network is unsure of",
     )
 
 

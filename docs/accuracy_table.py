@@ -27,6 +27,9 @@ SUBJECTS: Mapping[str, tuple[str, ...]] = {
     "densenet121": ("--model", "densenet121", "--variant", "fashion-mnist"),
     "ssd": ("--model", "ssd", "--variant", "garments"),
     "dssd": ("--model", "dssd", "--variant", "garments"),
+    "mask-rcnn": ("--model", "mask-rcnn", "--variant", "garments"),
+    "cpn": ("--model", "cpn", "--variant", "garments"),
+    "seglink": ("--model", "seglink", "--variant", "words"),
 }
 _EACH = ("--backend", "ort", "--backend", "openvino", "--json")
 _PRECISIONS = ("fp32", "fp16", "bf16", "int8")

@@ -29,6 +29,7 @@ from model_zoo import (
     resnet_tensorflow,
 )
 from model_zoo.catalog import get_model, get_variant
+from model_zoo.cpn_garments import NETWORK as GARMENT_POINTS
 from model_zoo.cpn_layers import Sizes as CpnSizes
 from model_zoo.cpn_layers import cpn_network
 from model_zoo.crnn_layers import Sizes as CrnnSizes
@@ -41,6 +42,7 @@ from model_zoo.garments_variants import garments_network
 from model_zoo.image_statistics import DIRECTIONS, Statistics, path_of, save
 from model_zoo.layers import Layer
 from model_zoo.layers_seeded import Seeding, is_measured
+from model_zoo.mask_rcnn_garments import NETWORK as MASKED_GARMENTS
 from model_zoo.mask_rcnn_layers import RefinedDetections, mask_rcnn_network
 from model_zoo.mask_rcnn_layers import Sizes as MaskSizes
 from model_zoo.network import Network
@@ -50,6 +52,7 @@ from model_zoo.samples import uniforms
 from model_zoo.seeded_layers import Weights
 from model_zoo.seglink_layers import Sizes as SeglinkSizes
 from model_zoo.seglink_layers import seglink_network
+from model_zoo.seglink_words import NETWORK as WORDS
 from model_zoo.single_shot_layers import BACKBONES
 from model_zoo.single_shot_layers import Sizes as DetectorSizes
 from model_zoo.spec import FeedSource, Split
@@ -291,6 +294,8 @@ def _of_garments() -> Iterator[Subject]:
     )
     for model, network_of in (("ssd", ssd_network), ("dssd", dssd_network)):
         yield _of_layers(garments_network(model, network_of), model, "tensorflow", "garments")
+    yield _of_layers(MASKED_GARMENTS, "mask-rcnn", "tensorflow", "garments")
+    yield _of_layers(GARMENT_POINTS, "cpn", "tensorflow", "garments", images=_SMALL_IMAGES_PER_SPLIT)
 
 
 def _of_seglink(side: int, images: int) -> Subject:
@@ -318,6 +323,7 @@ SUBJECTS: Mapping[str, Subject] = {
         Subject("crnn", partial(walk_words, crnn_network(CrnnSizes())), "crnn", "tensorflow"),
         _of_layers(cpn_network(CpnSizes(), supervised=True), "cpn", "tensorflow", images=12),
         _of_seglink(512, images=4),
+        _of_layers(WORDS, "seglink", "tensorflow", "words", images=128),
         _of_layers(mask_rcnn_network(MaskSizes()), "mask-rcnn", "tensorflow", images=2),
     )
 }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from model_zoo.coco_persons_exam import judged_on_persons
+from model_zoo.cpn_garments import garments_variant
 from model_zoo.cpn_layers import CAFFE_MEAN, INPUT_SCALE, Sizes, cpn_network
 from model_zoo.framing import Box, Frame
 from model_zoo.keypoints import KEY_POINTS
@@ -46,7 +48,8 @@ def _upright(width: int, height: int, size: tuple[int, int], share: float, place
 def _variant(description: str, *, supervised: bool) -> Variant:
     network = cpn_network(Sizes(), supervised=supervised)
     framework = InFramework(network, CAFFE_MEAN, INPUT_SCALE, PersonCrop(), "BGR")
-    return variant_of("cpn", description, {"tensorflow": framework}, KEY_POINTS, _CALIBRATION_METHOD)
+    variant = variant_of("cpn", description, {"tensorflow": framework}, KEY_POINTS, _CALIBRATION_METHOD)
+    return judged_on_persons(variant)
 
 
 SPEC = ModelSpec(
@@ -56,5 +59,6 @@ SPEC = ModelSpec(
     {
         "": _variant("CPN on ResNet-101, 384x288, 17 key points, with GlobalNet's maps", supervised=True),
         "pruned": _variant("CPN without GlobalNet's own heat maps, as it is run", supervised=False),
+        "garments": garments_variant(PersonCrop(smallest=1.0), _CALIBRATION_METHOD),
     },
 )

@@ -31,6 +31,7 @@ INPUT_SCALE = 1 / 255
 CAFFE_MEAN = (102.9801, 115.9465, 122.7717)
 """Blue, green, red (MODELS.md 11)."""
 
+IMAGES = "images"
 HEATMAPS = "heatmaps"
 GLOBAL_HEATMAPS = "global_heatmaps"
 
@@ -90,7 +91,7 @@ def cpn_network(sizes: Sizes, *, supervised: bool) -> Network:
     return Network(
         sizes.name,
         sizes.name,
-        "images",
+        IMAGES,
         sizes.input_size,
         PIXEL_DEVIATION * INPUT_SCALE,
         tuple(layers),
@@ -102,7 +103,7 @@ def cpn_network(sizes: Sizes, *, supervised: bool) -> Network:
 def _body(sizes: Sizes) -> Iterator[Layer]:
     """Up to stage 5; the first unit of a stage halves the size in its 3x3 convolution."""
     conv1 = f"{_BODY}/conv1"
-    yield from _normalised(Convolution(conv1, ("images",), 64 // sizes.narrower, 7, 2, 3, bias=False))
+    yield from _normalised(Convolution(conv1, (IMAGES,), 64 // sizes.narrower, 7, 2, 3, bias=False))
     yield Relu(f"{conv1}/Relu", (f"{conv1}/BatchNorm",))
     yield Pool(f"{_BODY}/pool1", (f"{conv1}/Relu",), "MAX", 3, 2, 1, ceil=False)
     bottom, channels = f"{_BODY}/pool1", 64 // sizes.narrower

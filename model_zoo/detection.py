@@ -42,6 +42,8 @@ class Detection:
     Shown is a box with a score of `shown` or more. It has a counterpart in the other run if that has one of
     the same class, over it by `overlap` or more (VOC's rule for a hit), with a score of `seen` or more; the
     two scores keep a box at the very edge of being shown from deciding.
+
+    names: of the classes, the background first; () where they are those of the family's data set.
     """
 
     read: Callable[[Mapping[str, Array], int], Sequence[Found]]
@@ -51,6 +53,7 @@ class Detection:
     shown: float = 0.5
     seen: float = 0.25
     overlap: float = 0.5
+    names: tuple[str, ...] = ()
 
     def agreeing(
         self, reference: Mapping[str, Array], outputs: Mapping[str, Array], samples: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,30 +19,35 @@ from runtime.tensors import Array, Feed
 SCENES = 500
 """150 leave an interval of 2.4 % around a precision's share of FP32's mAP, which decides nothing at 99 %."""
 
+DATA = f"{SCENES} scenes of Fashion-MNIST's test garments pasted on photographs; both were held out"
+
 _BATCH = 10
 _SHOWN = 0.5
+
+Ask = Callable[[Pieces], Iterator[Question]]
+"""From what is held out to the questions about it."""
 
 
 def exam_of(input_name: str, mean: Sequence[float]) -> Exam:
     """For a network that takes RGB less a mean."""
     return Exam(
-        data=f"{SCENES} scenes of Fashion-MNIST's test garments pasted on photographs; both were held out",
+        data=DATA,
         labels=Labels.COMPOSED,
         metrics=("voc-map",),
-        questions=partial(_questions, input_name, tuple(mean)),
+        questions=partial(held_out, asked_of(input_name, mean)),
         answers=answers_of,
-        say=_said,
+        say=said,
     )
 
 
-def judged(pieces: Pieces) -> Iterator[Scene]:
-    """The scenes of the exam, given what is held out."""
-    return (scene(pieces, JUDGED, k) for k in range(SCENES))
+def asked_of(input_name: str, mean: Sequence[float]) -> Ask:
+    """The questions to such a network."""
+    return partial(asked, partial(image_feed, input_name, tuple(mean)), truth_of)
 
 
-def fed(scenes: Sequence[Scene], mean: Sequence[float]) -> Array:
+def image_feed(input_name: str, mean: Sequence[float], scenes: Sequence[Scene]) -> Feed:
     """[n, 128, 128, 3] as the feeds have them."""
-    return np.stack([found.image for found in scenes]) - np.asarray(mean, np.float32)
+    return {input_name: np.stack([found.image for found in scenes]) - np.asarray(mean, np.float32)}
 
 
 def truth_of(found: Scene) -> TrueObjects:
@@ -59,26 +64,31 @@ def answers_of(feed: Feed, outputs: Mapping[str, Array]) -> Sequence[Found]:
     return [Found(each.labels, each.scores, each.corners * np.float32(SIDE)) for each in found]
 
 
-def _questions(
-    input_name: str, mean: Sequence[float], folder: Path | None, progress: Progress
-) -> Iterator[Question]:
+def held_out(ask: Ask, folder: Path | None, progress: Progress) -> Iterator[Question]:
     """Raises UnavailableError where the pieces cannot be fetched, or other ones are given."""
     if folder is not None:
         raise UnavailableError(
             f"{folder}: the scenes of garments are composed by the harness itself; leave --data out"
         )
-    scenes = list(judged(pieces_of(Split.EVALUATION, progress)))
+    return ask(pieces_of(Split.EVALUATION, progress))
+
+
+def asked(
+    feed: Callable[[Sequence[Scene]], Feed], truth: Callable[[Scene], TrueObjects], pieces: Pieces
+) -> Iterator[Question]:
+    """The scenes of the exam, given what is held out."""
     for start in range(0, SCENES, _BATCH):
-        part = scenes[start : start + _BATCH]
+        numbers = range(start, start + _BATCH)
+        part = [scene(pieces, JUDGED, number) for number in numbers]
         yield Question(
-            {input_name: fed(part, mean)},
-            [truth_of(found) for found in part],
-            [f"scene {start + index}" for index in range(len(part))],
+            feed(part),
+            [truth(found) for found in part],
+            [f"scene {number}" for number in numbers],
             [found.image for found in part],
         )
 
 
-def _said(what: TrueObjects | Found) -> str:
+def said(what: TrueObjects | Found) -> str:
     """The garments, and of an answer those that are shown."""
     labels = what.labels[what.scores >= _SHOWN] if isinstance(what, Found) else what.labels
     return ", ".join(sorted(KINDS[label - 1] for label in labels.tolist())) or "nothing"

@@ -1,32 +1,23 @@
-"""Single-shot detectors taught to find garments on photographs (`garment_scenes`)."""
+"""Detectors taught to find garments on photographs (`garment_scenes`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from model_zoo.batch_statistics import LEARNING
-from model_zoo.detection_layers import ListedDetections
-from model_zoo.garment_scenes import LEARNED, SIDE, Pieces, Scene, pieces_of, scene
-from model_zoo.garments_exam import answers_of, fed, judged, truth_of
+from model_zoo.garment_scenes import LEARNED, Pieces, pieces_of, scene
+from model_zoo.garments_exam import Ask
 from model_zoo.learner import Learner
 from model_zoo.metrics import get_measure
 from model_zoo.network import Network
-from model_zoo.prior_boxes import prior_boxes
-from model_zoo.single_shot_loss import loss, matched
-from model_zoo.spec import Split
+from model_zoo.spec import Exam, Split
 from model_zoo.training import Step, compiled, weights_of
 from runtime.progress import Progress, silent
 from runtime.tensors import Array
 
 _RATE = 0.002
 _BATCH = 16
-
-Tensor = Any  # TensorFlow ships no types
 
 
 @dataclass(frozen=True)
@@ -38,15 +29,35 @@ class Course:
 
 
 @dataclass(frozen=True)
-class GarmentsLesson:
-    """A Lesson (model_zoo.spec) over scenes that are composed as it goes.
+class Pupil:
+    """A detector that is to learn from scenes.
 
-    mean:    of the network's pixels, RGB.
-    learned, held_out: what the scenes of either split are made of.
+    exam, ask: what it is judged on, and the questions of that on any pieces.
+    teaching: from scenes, and two numbers that no other step has, to what a step takes.
+    step:     from what learns to a step, which gives the loss and moves the weights.
+    zeros:    the tensors that begin at 0, beside biases.
+    units:    of tensors whose values are not about 1 (Learner).
+    compose:  from pieces and a key to a scene.
     """
 
     network: Network
-    mean: tuple[float, float, float]
+    exam: Exam
+    ask: Ask
+    teaching: Callable[[Sequence[Any], tuple[int, int]], tuple[Array, ...]]
+    step: Callable[[Learner], Step]
+    zeros: frozenset[str] = frozenset()
+    units: Mapping[str, float] = field(default_factory=dict)
+    compose: Callable[..., Any] = scene
+
+
+@dataclass(frozen=True)
+class GarmentsLesson:
+    """A Lesson (model_zoo.spec) over scenes that are composed as it goes.
+
+    learned, held_out: what the scenes of either split are made of.
+    """
+
+    pupil: Pupil
     course: Course
     learned: Pieces
     held_out: Pieces
@@ -56,30 +67,17 @@ class GarmentsLesson:
 
     @classmethod
     def from_archives(
-        cls,
-        network: Network,
-        mean: tuple[float, float, float],
-        course: Course,
-        seed: int,
-        progress: Progress = silent,
+        cls, pupil: Pupil, course: Course, seed: int, progress: Progress = silent
     ) -> GarmentsLesson:
         """Nothing learned yet; raises UnavailableError where garments or photographs cannot be fetched."""
         learned, held_out = (pieces_of(split, progress) for split in Split)
-        return cls.of(network, mean, course, (learned, held_out), seed)
+        return cls.of(pupil, course, (learned, held_out), seed)
 
     @classmethod
-    def of(
-        cls,
-        network: Network,
-        mean: tuple[float, float, float],
-        course: Course,
-        pieces: tuple[Pieces, Pieces],
-        seed: int,
-    ) -> GarmentsLesson:
+    def of(cls, pupil: Pupil, course: Course, pieces: tuple[Pieces, Pieces], seed: int) -> GarmentsLesson:
         """Nothing learned yet; raises UnavailableError where TensorFlow is not installed."""
-        learner = Learner.of(network.tensors(), seed, _RATE)
-        step = compiled(_step_of(network, mean, learner))
-        return cls(network, mean, course, *pieces, seed, learner, step)
+        learner = Learner.of(pupil.network.tensors(), seed, _RATE, pupil.zeros, pupil.units)
+        return cls(pupil, course, *pieces, seed, learner, compiled(pupil.step(learner)))
 
     @property
     def weights(self) -> Mapping[str, Any]:
@@ -99,67 +97,22 @@ class GarmentsLesson:
 
     def epoch(self, number: int) -> Iterator[float]:
         """Scenes that no other epoch has."""
-        priors = priors_of(self.network)
         for index in range(self.steps):
             self.learner.move_on((number + index / self.steps) / self.epochs)
             keys = range(index * _BATCH, (index + 1) * _BATCH)
-            scenes = [scene(self.learned, LEARNED, self.seed, number, k) for k in keys]
-            yield float(self.step(*_teaching(scenes, priors)))
+            scenes = [self.pupil.compose(self.learned, LEARNED, self.seed, number, k) for k in keys]
+            key = self.seed, number * self.steps + index
+            yield float(self.step(*self.pupil.teaching(scenes, key)))
 
     def scores(self) -> Mapping[str, float]:
-        """VOC's mean average precision on the scenes of the exam."""
+        """What the exam's metrics say of its scenes."""
         from model_zoo.layers_tensorflow import tensorflow_source
 
-        source = tensorflow_source(self.network, weights_of(self))
-        measure = get_measure("voc-map")
-        metric = measure.make()
-        for found in judged(self.held_out):
-            feed = {self.network.input_name: fed([found], self.mean)}
-            (answer,) = answers_of(feed, source.run(feed))
-            metric.add(truth_of(found), answer)
-        return {measure.title: metric.value()}
-
-
-def detections_of(network: Network) -> ListedDetections:
-    """The layer at the end of a detector in TensorFlow."""
-    return next(layer for layer in network.layers if isinstance(layer, ListedDetections))
-
-
-def priors_of(network: Network) -> Array:
-    """[priors, 4], in the order of the network's scores."""
-    sources = detections_of(network).sources
-    maps = [network.maps[source.features] for source in sources]
-    cells = [(features.height, features.width) for features in maps]
-    return prior_boxes([source.boxes for source in sources], cells, network.input_size)
-
-
-def _teaching(
-    scenes: Sequence[Scene], priors: Array
-) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.float32]]:
-    """Images [batch, 128, 128, 3], labels [batch, priors] and offsets [batch, priors, 4]."""
-    pairs = [matched(found.labels, found.corners / SIDE, priors) for found in scenes]
-    images = np.stack([found.image for found in scenes])
-    return images, np.stack([labels for labels, _ in pairs]), np.stack([offsets for _, offsets in pairs])
-
-
-def _step_of(network: Network, mean: Sequence[float], learner: Learner) -> Step:
-    """From a batch (`_teaching`) to the loss; moves the weights."""
-    import tensorflow as tf
-
-    from model_zoo.detection_tensorflow import joined
-    from model_zoo.layers_tensorflow import evaluate_several
-
-    last = detections_of(network)
-    wanted = [layer for source in last.sources for layer in (source.offsets, source.scores)]
-
-    def step(images: Tensor, labels: Tensor, offsets: Tensor) -> Tensor:
-        inputs = {network.input_name: tf.cast(images, tf.float32) - mean}
-        with tf.GradientTape() as tape:
-            found = evaluate_several(network, inputs, learner.weights, wanted, stand_ins=LEARNING)
-            scores = joined([found[source.scores] for source in last.sources], last.classes)
-            moves = joined([found[source.offsets] for source in last.sources], 4)
-            value = loss(scores, moves, labels, offsets)
-        learner.adam.step(tape.gradient(value, dict(learner.adam.variables)))
-        return value
-
-    return step
+        source, exam = tensorflow_source(self.pupil.network, weights_of(self)), self.pupil.exam
+        metrics = {name: get_measure(name).make() for name in exam.metrics}
+        for question in self.pupil.ask(self.held_out):
+            answers = exam.answers(question.feed, source.run(question.feed))
+            for truth, answer in zip(question.truths, answers, strict=True):
+                for metric in metrics.values():
+                    metric.add(truth, answer)
+        return {get_measure(name).title: metric.value() for name, metric in metrics.items()}

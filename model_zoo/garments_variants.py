@@ -18,7 +18,9 @@ from runtime.progress import Progress
 
 _SIZES = Sizes(narrower=4, classes=1 + len(KINDS), input_size=(SIDE, SIDE), centred=True, tensorflow=True)
 
-_DATA = "garments of Fashion-MNIST pasted on photographs; test images and other photographs are held out"
+NAMES = ("background", *KINDS)
+
+DATA = "garments of Fashion-MNIST pasted on photographs; test images and other photographs are held out"
 
 
 def garments_variant(
@@ -32,12 +34,12 @@ def garments_variant(
         model,
         f"{description}; bench train teaches it",
         {"tensorflow": shown},
-        SINGLE_SHOT,
+        replace(SINGLE_SHOT, names=NAMES),
         CALIBRATION_METHOD,
     )
     return replace(
         variant,
-        training=Training(_DATA, partial(_lesson, network, epochs)),
+        training=Training(DATA, partial(_lesson, network, epochs)),
         exams=(exam_of(network.input_name, TENSORFLOW_MEAN),),
     )
 
@@ -50,5 +52,7 @@ def garments_network(model: str, network_of: Callable[[str, Sizes], Network]) ->
 
 def _lesson(network: Network, epochs: int, seed: int, progress: Progress) -> Lesson:
     from model_zoo.garments_lesson import Course, GarmentsLesson
+    from model_zoo.single_shot_lesson import single_shot_pupil
 
-    return GarmentsLesson.from_archives(network, TENSORFLOW_MEAN, Course(epochs), seed, progress)
+    pupil = single_shot_pupil(network, TENSORFLOW_MEAN)
+    return GarmentsLesson.from_archives(pupil, Course(epochs), seed, progress)

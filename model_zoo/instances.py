@@ -35,6 +35,13 @@ class FoundInstances(Found):
         )
 
 
+@dataclass(frozen=True)
+class InstancesInImage(Found):
+    """Found, in pixels of an image, and of each object its own [height, width] in it."""
+
+    masks: Sequence[NDArray[np.bool_]]
+
+
 def instances(outputs: Mapping[str, Array], samples: int) -> Sequence[FoundInstances]:
     """The objects of each image, the likeliest first, without those whose box is empty.
 
@@ -62,8 +69,7 @@ def pasted(found: FoundInstances, height: int, width: int) -> Iterator[NDArray[n
     Corners are rounded to pixels, and the mask is resized to what is between them, which is the reference's
     way (unmold_mask); what of it lies outside of the image is left out.
     """
-    scale = np.array((width - 1, height - 1) * 2)
-    edges = np.rint(found.corners * scale + (0, 0, 1, 1)).astype(np.int64)
+    edges = _edges(found, height, width).astype(np.int64)
     for (left, top, right, bottom), mask in zip(edges, found.masks, strict=True):
         whole = np.zeros((height, width), np.bool_)
         if right > left and bottom > top:
@@ -73,6 +79,19 @@ def pasted(found: FoundInstances, height: int, width: int) -> Iterator[NDArray[n
             first_row, first_column = max(-top, 0), max(-left, 0)
             inside[:] = resized[first_row:, first_column:][: inside.shape[0], : inside.shape[1]]
         yield whole
+
+
+def in_image(found: FoundInstances, height: int, width: int) -> InstancesInImage:
+    """The same in an image of this height and width, the corners rounded as the reference does."""
+    corners = _edges(found, height, width)
+    return InstancesInImage(found.labels, found.scores, corners, tuple(pasted(found, height, width)))
+
+
+def _edges(found: FoundInstances, height: int, width: int) -> NDArray[np.float64]:
+    """Corners [boxes, 4] in whole pixels of an image, from its edge."""
+    scale = np.array((width - 1, height - 1) * 2)
+    edges: NDArray[np.float64] = np.rint(found.corners * scale + (0, 0, 1, 1))
+    return edges
 
 
 def _resized(mask: Array, height: int, width: int) -> Array:

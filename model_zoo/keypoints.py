@@ -11,36 +11,46 @@ from numpy.typing import NDArray
 
 from model_zoo.cpn_layers import HEATMAPS, STRIDE
 from model_zoo.finite import finite
+from model_zoo.labels import COCO_KEY_POINTS, COCO_LIMBS
 from runtime.errors import GraphError
 from runtime.tensors import Array
 
 COCO_PAIRS = ((1, 2), (3, 4), (5, 6), (7, 8), (9, 10), (11, 12), (13, 14), (15, 16))
 """Key points that a mirror image swaps: left and right eye, ear, shoulder, and so on."""
 
-_TAPS = 21
-_REACH = _TAPS // 2
-_DEVIATION = 0.3 * ((_TAPS - 1) * 0.5 - 1) + 0.8
-"""What OpenCV takes for a Gaussian of so many taps that is given none."""
+TAPS = 21
+"""Pixels that tf-cpn blurs over, on maps of 96x72."""
 
 _SHIFT = 0.25
-_HIGHEST = 255.0
+
+HIGHEST = 255.0
 """What heat maps are trained to have at a key point."""
 
 
 @dataclass(frozen=True)
 class KeyPoints:
-    """The share of key points that two runs place at most `within` pixels of the heat map apart."""
+    """The share of key points that two runs place at most `within` pixels of the heat map apart.
+
+    what:   a crop shows: one of these.
+    taps:   pixels of a heat map that it is blurred over before it is read.
+    points: names of its key points, in the order of the heat maps.
+    limbs:  pairs of their numbers that a line is drawn between.
+    """
 
     name: str = "keypoints"
     agreement: str = "key point agreement"
     numeric: bool = True
     within: float = 1.0
+    what: str = "person"
+    taps: int = TAPS
+    points: tuple[str, ...] = COCO_KEY_POINTS
+    limbs: tuple[tuple[int, int], ...] = COCO_LIMBS
 
     def agreeing(
         self, reference: Mapping[str, Array], outputs: Mapping[str, Array], samples: int
     ) -> NDArray[np.float64]:
         """[samples]; raises GraphError where there are no heat maps, CheckFailed for NaN in them."""
-        places = [key_points(heatmaps_of(given)) for given in (reference, outputs)]
+        places = [key_points(heatmaps_of(given), self.taps) for given in (reference, outputs)]
         apart = np.linalg.norm(places[0] - places[1], axis=-1)
         share: NDArray[np.float64] = (apart <= self.within).mean(axis=-1)
         return share
@@ -69,7 +79,7 @@ def with_mirrored(heatmaps: Array, mirrored: Array) -> Array:
     return merged
 
 
-def key_points(heatmaps: Array) -> NDArray[np.float64]:
+def key_points(heatmaps: Array, taps: int = TAPS) -> NDArray[np.float64]:
     """Column and row [samples, key points, 2] in the heat maps [samples, height, width, key points].
 
     The highest pixel of a blurred map, and from it a quarter of a pixel towards the second highest. (tf-cpn
@@ -78,11 +88,11 @@ def key_points(heatmaps: Array) -> NDArray[np.float64]:
     height, width = heatmaps.shape[1:3]
     blurred = np.moveaxis(heatmaps, -1, 1).astype(np.float64)
     # With a border of zeros, in which tf-cpn looks for the two pixels as well
-    blurred = _blur(height) @ blurred @ _blur(width).T
+    blurred = _blur(height, taps) @ blurred @ _blur(width, taps).T
     first = _highest(blurred)
     np.put_along_axis(blurred.reshape(*blurred.shape[:2], -1), _flat(first, blurred), -np.inf, axis=-1)
     step = (_highest(blurred) - first).astype(np.float64)
-    places = first - _REACH + _SHIFT * step / np.linalg.norm(step, axis=-1, keepdims=True)
+    places = first - taps // 2 + _SHIFT * step / np.linalg.norm(step, axis=-1, keepdims=True)
     inside: NDArray[np.float64] = np.clip(places, 0, (width - 1, height - 1))
     return inside
 
@@ -92,7 +102,7 @@ def scores(heatmaps: Array, places: NDArray[np.float64]) -> NDArray[np.float64]:
     columns, rows = np.moveaxis(np.rint(places).astype(np.int64), -1, 0)
     samples, points = np.ix_(range(len(heatmaps)), range(heatmaps.shape[-1]))
     found: NDArray[np.float64] = heatmaps[samples, rows, columns, points].astype(np.float64)
-    return found / _HIGHEST + 0.5
+    return found / HIGHEST + 0.5
 
 
 def in_image(places: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -100,14 +110,20 @@ def in_image(places: NDArray[np.float64]) -> NDArray[np.float64]:
     return places * STRIDE + STRIDE / 2
 
 
+def deviation_of(taps: int) -> float:
+    """What OpenCV takes for a Gaussian of so many taps that is given none."""
+    return 0.3 * ((taps - 1) * 0.5 - 1) + 0.8
+
+
 @cache
-def _blur(size: int) -> NDArray[np.float64]:
-    """[size + 2 * _REACH, size]: one axis with a border of zeros, blurred as OpenCV does (reflecting)."""
-    taps = np.exp(-(np.arange(-_REACH, _REACH + 1) ** 2) / (2 * _DEVIATION**2))
-    bordered = np.pad(np.eye(size), ((_REACH, _REACH), (0, 0)))
-    padded = np.pad(bordered, ((_REACH, _REACH), (0, 0)), mode="reflect")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, _TAPS, axis=0)
-    matrix: NDArray[np.float64] = windows @ (taps / taps.sum())
+def _blur(size: int, taps: int) -> NDArray[np.float64]:
+    """[size + taps - 1, size]: one axis with a border of zeros, blurred as OpenCV does (reflecting)."""
+    reach = taps // 2
+    shares = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * deviation_of(taps) ** 2))
+    bordered = np.pad(np.eye(size), ((reach, reach), (0, 0)))
+    padded = np.pad(bordered, ((reach, reach), (0, 0)), mode="reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, taps, axis=0)
+    matrix: NDArray[np.float64] = windows @ (shares / shares.sum())
     return matrix
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -36,17 +37,29 @@ class Learner:
 
     @classmethod
     def of(
-        cls, shapes: Mapping[str, Shape], seed: int, highest: float, zeros: Collection[str] = ()
+        cls,
+        shapes: Mapping[str, Shape],
+        seed: int,
+        highest: float,
+        zeros: Collection[str] = (),
+        units: Mapping[str, float] = MappingProxyType({}),
     ) -> Learner:
-        """For tensors of these shapes, `zeros` of which begin at 0; raises UnavailableError."""
+        """For tensors of these shapes, `zeros` of which begin at 0; raises UnavailableError.
+
+        units: of tensors whose values are not about 1: they begin so much larger, and move so much faster.
+        """
         from exporters.tensorflow import import_tensorflow
 
         tensorflow = import_tensorflow()
         first = first_weights(shapes, seed, zeros)
-        weights = {name: tensorflow.Variable(array) for name, array in first.items()}
+        scales = {name: np.array(unit, np.float32) for name, unit in units.items()}
+        weights = {
+            name: tensorflow.Variable(array * scales[name] if name in scales else array)
+            for name, array in first.items()
+        }
         learned = {name: variable for name, variable in weights.items() if "/moving_" not in name}
         rate = tensorflow.Variable(0.0)
-        return cls(weights, Adam(learned, rate), rate, highest)
+        return cls(weights, Adam(learned, rate, scales), rate, highest)
 
     def move_on(self, share: float) -> None:
         """Set the rate for when `share`, 0 to 1, of all steps is done."""
@@ -66,6 +79,6 @@ def first_weights(shapes: Mapping[str, Shape], seed: int, zeros: Collection[str]
 
 
 def _first(name: str, shape: Shape, seed: int, *, zero: bool) -> Array:
-    if name.endswith("/kernel"):
+    if name.endswith("/kernel") and not zero:
         return seeded_normal(name, shape, seed) * np.float32(math.sqrt(2 / math.prod(shape[:-1])))
     return np.full(shape, not zero and name.endswith(_ONES), np.float32)

@@ -71,6 +71,7 @@ class Sizes:
     narrower:   divides the channels of all but the body and the heads.
     candidates: boxes of an image that are suppressed, at most; regions are what is left of them, at most.
     kept:       objects of an image, at most.
+    anchors:    sides of the square anchors, in pixels, one for each level from the finest on.
     """
 
     name: str = "mask-rcnn"
@@ -81,6 +82,7 @@ class Sizes:
     candidates: int = 6000
     regions: int = 1000
     kept: int = 100
+    anchors: tuple[int, ...] = _ANCHOR_SIZES
 
     def __post_init__(self) -> None:
         if any(side < 1 or side % _STRIDES[-1] for side in self.input_size):
@@ -208,7 +210,14 @@ def _regions(sizes: Sizes) -> Iterator[Layer]:
         yield _shared(offset, suffix)
         scores.append(score.name)
         offsets.append(offset.name)
-    yield PyramidProposals("ROI", (*scores, *offsets), sizes.input_size, sizes.candidates, sizes.regions)
+    yield PyramidProposals(
+        "ROI",
+        (*scores, *offsets),
+        sizes.input_size,
+        sizes.candidates,
+        sizes.regions,
+        anchor_sizes=sizes.anchors,
+    )
 
 
 def _objects(sizes: Sizes) -> Iterator[Layer]:

@@ -20,7 +20,7 @@ from runtime.tensors import Array
 _RATIOS = (0.5, 1.0, 2.0)
 """Width to height of the anchors in a cell."""
 
-_DEVIATIONS = (0.1, 0.1, 0.2, 0.2)
+DEVIATIONS = (0.1, 0.1, 0.2, 0.2)
 """What offsets of y, x, height and width are in units of."""
 
 _REGION_OVERLAP = 0.7
@@ -160,7 +160,7 @@ def _moved(boxes: Tensor, offsets: Tensor) -> Tensor:
     """Corners [..., 4] of boxes [..., 4], moved by offsets [..., 4] of centre and size."""
     import tensorflow as tf
 
-    scaled = offsets * _DEVIATIONS
+    scaled = offsets * DEVIATIONS
     sides = boxes[..., 2:] - boxes[..., :2]
     centres = boxes[..., :2] + sides / 2 + scaled[..., :2] * sides
     halves = sides * tf.exp(scaled[..., 2:]) / 2

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
 
-_PHOTOGRAPH_ARCHIVES = ("imagenet-photographs", "colour-photographs")
+PHOTOGRAPH_ARCHIVES = ("imagenet-photographs", "colour-photographs")
 _SYNTHETIC_PER_SPLIT = 32
 _SYNTHETIC_SIDE = 512  # as the real ones
 _OCTAVES = (2, 4, 8, 16, 32, 64, 128, 256)
@@ -57,7 +57,7 @@ def photographs(progress: Progress = silent) -> tuple[Photograph, ...]:
     Raises UnavailableError where an archive cannot be fetched.
     """
     found = []
-    for archive in _PHOTOGRAPH_ARCHIVES:
+    for archive in PHOTOGRAPH_ARCHIVES:
         folder = archives.fetch(archive, progress)
         found += [Photograph(folder / member, _label(member)) for member in archives.contents(folder)]
     return tuple(sorted(found, key=lambda photograph: photograph.name))
@@ -70,7 +70,7 @@ def photograph_set(progress: Progress = silent) -> ImageSet:
     except UnavailableError as error:
         return synthetic_set(str(error))
     origin = f"{len(found)} photographs: 20 of ImageNet (foolbox), {len(found) - 20} of scikit-image"
-    members = [archives.contents(archives.fetch(name)) for name in _PHOTOGRAPH_ARCHIVES]
+    members = [archives.contents(archives.fetch(name)) for name in PHOTOGRAPH_ARCHIVES]
     return ImageSet(origin, False, digest_of(members), _openers([item.path for item in found]))
 
 

@@ -6,6 +6,7 @@ from model_zoo.framing import Warp
 from model_zoo.icdar15_exam import judged_on_icdar15
 from model_zoo.layers_model import InFramework, variant_of
 from model_zoo.seglink_layers import CAFFE_MEAN, Sizes, map_sizes, seglink_network
+from model_zoo.seglink_words import words_variant
 from model_zoo.spec import ModelSpec, PaperRow, Variant
 from model_zoo.text_boxes import TextBoxes
 from model_zoo.text_scenes import text_scene_set
@@ -29,6 +30,7 @@ SPEC = ModelSpec(
     {
         "": at_size(1280, 768, ", as AI Matrix ships it: upright images of a set of wide ones"),
         "corrected": at_size(768, 1280, ", as wide as the images that it is judged on"),
+        "words": words_variant(),
     },
     at_size=at_size,
 )

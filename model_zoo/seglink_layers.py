@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 from model_zoo.layers import (
     SAME,
@@ -17,14 +18,13 @@ from model_zoo.layers import (
     Layer,
     Normalize,
     Pool,
-    Relu,
 )
 from model_zoo.network import (
     PIXEL_DEVIATION,
     Head,
     Network,
 )
-from model_zoo.vgg_layers import convolutions
+from model_zoo.vgg_layers import convolutions, rectified
 
 CAFFE_MEAN = (104.0, 117.0, 123.0)
 """Blue, green, red (MODELS.md 12)."""
@@ -70,12 +70,17 @@ _MEAN_COSINE = 10.0
 class Sizes:
     """All that may differ between SegLink and a relative of it.
 
-    narrower: divides all channels but those of the heads.
+    narrower:   divides all channels but those of the heads.
+    normalised: a batch normalisation stands behind every convolution but those of the heads, so that the
+                network can be taught from nothing.
+    statistics: name of the file with what photographs give in it.
     """
 
     name: str = "seglink"
     narrower: int = 1
     input_size: tuple[int, int] = (1280, 768)
+    normalised: bool = False
+    statistics: str = "seglink"
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,8 @@ def seglink_network(sizes: Sizes) -> Network:
     """
     features = tuple(_features(sizes))
     heads = tuple(layer for index in range(len(_PLACES)) for layer in _heads(index))
-    raw = Network(sizes.name, "seglink", "images", sizes.input_size, PIXEL_DEVIATION, (*features, *heads))
+    layers = (*features, *heads)
+    raw = Network(sizes.name, sizes.statistics, "images", sizes.input_size, PIXEL_DEVIATION, layers)
     return replace(
         raw,
         layers=(*raw.layers, *_decoded(map_sizes(raw), sizes.input_size)),
@@ -138,22 +144,22 @@ def map_sizes(network: Network) -> tuple[tuple[int, int], ...]:
 
 
 def _features(sizes: Sizes) -> Iterator[Layer]:
-    yield from convolutions("images", sizes.narrower)
+    rectify = partial(rectified, normalised=sizes.normalised)
+    yield from convolutions("images", sizes.narrower, normalised=sizes.normalised)
     yield Pool("pool5", ("relu5_3",), "MAX", 3, 1, 1)
-    yield Convolution("fc6", ("pool5",), 1024 // sizes.narrower, 3, padding=SAME, dilation=6)
-    yield Relu("relu6", ("fc6",))
-    yield Convolution("fc7", ("relu6",), 1024 // sizes.narrower, 1)
-    yield Relu("relu7", ("fc7",))
+    wide = 1024 // sizes.narrower
+    yield from rectify(Convolution("fc6", ("pool5",), wide, 3, padding=SAME, dilation=6), "relu6")
+    yield from rectify(Convolution("fc7", ("relu6",), wide, 1), "relu7")
     bottom = "relu7"
     for name, reduced, channels in _EXTRAS:
         last = f"{name}_2" if reduced else name
         if reduced:
-            yield Convolution(f"{name}_1", (bottom,), reduced // sizes.narrower, 1)
+            convolution = Convolution(f"{name}_1", (bottom,), reduced // sizes.narrower, 1)
             bottom = f"{name}_1_relu"
-            yield Relu(bottom, (f"{name}_1",))
-        yield Convolution(last, (bottom,), channels // sizes.narrower, 3, 2, SAME)
+            yield from rectify(convolution, bottom)
+        halving = Convolution(last, (bottom,), channels // sizes.narrower, 3, 2, SAME)
         bottom = f"{last}_relu"
-        yield Relu(bottom, (last,))
+        yield from rectify(halving, bottom)
     yield Normalize("conv4_3_norm", ("relu4_3",), clamped=True)
 
 

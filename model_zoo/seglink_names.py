@@ -20,10 +20,12 @@ _SCALE = "conv4_3_norm/gamma"
 
 
 def original_name(name: str) -> str:
-    """Of a tensor `<layer>/<part>` of `seglink_layers`."""
+    """Of a tensor `<layer>/<part>` of `seglink_layers`; its own name where the original has none like it."""
     if name == _SCALE:
         return "conv4_3_scale"
     layer, _, part = name.rpartition("/")
+    if part not in _PARTS:  # of a normalisation
+        return name
     return f"{_scope(layer)}/{_PARTS[part]}"
 
 

@@ -12,8 +12,11 @@ from model_zoo.seglink_layers import Cells, PairSoftmax, SegmentGeometry
 
 Tensor = Any  # TensorFlow ships no types
 
-_VARIANCE = 0.1
-_SMALLEST = 1e-6
+VARIANCE = 0.1
+"""Of all offsets; they are what it is multiplied by."""
+
+SMALLEST = 1e-6
+"""What a width or a height is lessened by."""
 
 
 def cells(layer: Cells, bottoms: Sequence[Tensor], _: Mapping[str, Tensor]) -> Tensor:
@@ -37,15 +40,15 @@ def pair_softmax(layer: PairSoftmax, bottoms: Sequence[Tensor], _: Mapping[str, 
 def segment_geometry(layer: SegmentGeometry, bottoms: Sequence[Tensor], _: Mapping[str, Tensor]) -> Tensor:
     import tensorflow as tf
 
-    sizes, centres = _anchors(layer)
-    offsets = bottoms[0] * _VARIANCE
+    sizes, centres = anchors_of(layer)
+    offsets = bottoms[0] * VARIANCE
     places = offsets[..., :2] * sizes + centres
     return tf.concat(
-        [places, tf.exp(offsets[..., 2:4]) * sizes - _SMALLEST, offsets[..., 4:]], axis=-1, name=layer.name
+        [places, tf.exp(offsets[..., 2:4]) * sizes - SMALLEST, offsets[..., 4:]], axis=-1, name=layer.name
     )
 
 
-def _anchors(layer: SegmentGeometry) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def anchors_of(layer: SegmentGeometry) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Of all cells the size [cells, 1] and the centre [cells, 2] of a segment whose offsets are 0."""
     height, width = layer.image_size
     sizes, centres = [], []

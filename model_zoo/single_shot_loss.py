@@ -70,11 +70,31 @@ def loss(scores: Tensor, offsets: Tensor, labels: Tensor, wanted: Tensor) -> Ten
 
     positive = labels > 0
     entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, scores)
+    total = tf.reduce_sum(entropy * counted(entropy, positive))
+    total += tf.reduce_sum(smooth_l1(offsets, wanted) * tf.cast(positive, tf.float32))
+    return total / number_of(positive)
+
+
+def counted(entropy: Tensor, positive: Tensor) -> Tensor:
+    """[batch, n], 1 or 0: the positive ones, and for each three negative ones of its image that err most."""
+    import tensorflow as tf
+
     negative = tf.where(positive, -1.0, tf.stop_gradient(entropy))
     places = tf.argsort(tf.argsort(negative, direction="DESCENDING", stable=True), stable=True)
     number = tf.reduce_sum(tf.cast(positive, tf.int32), axis=1, keepdims=True)
-    counted = tf.cast(positive | ((places < _NEGATIVES * number) & ~positive), tf.float32)
-    distance = tf.abs(offsets - wanted)
-    smooth = tf.reduce_sum(tf.where(distance < 1, distance**2 / 2, distance - 0.5), axis=-1)
-    total = tf.reduce_sum(entropy * counted) + tf.reduce_sum(smooth * tf.cast(positive, tf.float32))
-    return total / tf.cast(tf.maximum(tf.reduce_sum(number), 1), tf.float32)
+    return tf.cast(positive | ((places < _NEGATIVES * number) & ~positive), tf.float32)
+
+
+def smooth_l1(found: Tensor, wanted: Tensor) -> Tensor:
+    """Summed over the last axis (Girshick 2015, "Fast R-CNN", equation 3)."""
+    import tensorflow as tf
+
+    distance = tf.abs(found - wanted)
+    return tf.reduce_sum(tf.where(distance < 1, distance**2 / 2, distance - 0.5), axis=-1)
+
+
+def number_of(positive: Tensor) -> Tensor:
+    """How many, at least 1, so that a loss can be divided by it."""
+    import tensorflow as tf
+
+    return tf.cast(tf.maximum(tf.reduce_sum(tf.cast(positive, tf.int32)), 1), tf.float32)

@@ -5,7 +5,7 @@ Segments that links join are one line of text; a straight line through their cen
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from model_zoo.detection import overlaps
 from model_zoo.finite import finite
+from model_zoo.seglink_cells import Ends, Maps, cross_ends, local_ends
 from model_zoo.seglink_layers import CROSS_LINKS, FINER, GEOMETRY, LOCAL_LINKS, NEIGHBOURS, SEGMENTS
 from runtime.errors import GraphError
 from runtime.tensors import Array
@@ -23,8 +24,6 @@ Boxes = NDArray[np.float64]
 Edges = NDArray[np.int64]
 """[edges, 2]: numbers of two cells."""
 
-_AROUND = np.array([(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx])
-_FINER = np.array([(dy, dx) for dy in (0, 1) for dx in (0, 1)])
 _CHANNELS = {SEGMENTS: 1, GEOMETRY: 6, LOCAL_LINKS: NEIGHBOURS, CROSS_LINKS: FINER}
 
 
@@ -37,7 +36,7 @@ class TextBoxes:
     link:    the least probability of a link that joins two of them; either end may say so.
     """
 
-    maps: tuple[tuple[int, int], ...]
+    maps: Maps
     name: str = "text boxes"
     agreement: str = "text box agreement"
     numeric: bool = True
@@ -64,41 +63,23 @@ class TextBoxes:
 
     def _boxes(self, of: Mapping[str, Array]) -> Boxes:
         shown = of[SEGMENTS][:, 0] >= self.segment
-        edges = np.concatenate([*self._local(of[LOCAL_LINKS]), *self._cross(of[CROSS_LINKS])])
+        edges = np.concatenate(
+            [
+                self._edges(of[LOCAL_LINKS], local_ends(self.maps)),
+                self._edges(of[CROSS_LINKS], cross_ends(self.maps)),
+            ]
+        )
         edges = edges[shown[edges].all(axis=1)]
         numbers = np.flatnonzero(shown)
         groups = components(len(numbers), np.searchsorted(numbers, edges))
         boxes = [box_of(of[GEOMETRY][numbers[group]].astype(np.float64)) for group in groups]
         return np.array(boxes).reshape(-1, 5)
 
-    def _local(self, links: Array) -> Iterator[Edges]:
-        """Links to the cells around a cell."""
-        for start, (height, width) in zip(self._starts, self.maps, strict=True):
-            cells, places = np.nonzero(links[start : start + height * width] >= self.link)
-            rows, columns = np.divmod(cells, width)
-            there = rows + _AROUND[places, 0], columns + _AROUND[places, 1]
-            inside = (there[0] >= 0) & (there[0] < height) & (there[1] >= 0) & (there[1] < width)
-            ends = np.stack([cells, there[0] * width + there[1]], axis=1)
-            yield start + ends[inside]
-
-    def _cross(self, links: Array) -> Iterator[Edges]:
-        """Links to four cells of the next finer map; at its far edge, to the last four."""
-        first = self._starts[1]
-        for index in range(1, len(self.maps)):
-            (height, width), (finer_height, finer_width) = self.maps[index], self.maps[index - 1]
-            start = self._starts[index]
-            cells, places = np.nonzero(links[start - first :][: height * width] >= self.link)
-            rows, columns = np.divmod(cells, width)
-            below = np.minimum(2 * rows, max(finer_height - 2, 0)) + _FINER[places, 0]
-            beside = np.minimum(2 * columns, max(finer_width - 2, 0)) + _FINER[places, 1]
-            ends = np.stack([start + cells, self._starts[index - 1] + below * finer_width + beside], axis=1)
-            yield ends[(below < finer_height) & (beside < finer_width)]
-
-    @property
-    def _starts(self) -> list[int]:
-        """The number of each map's first cell."""
-        sizes = [height * width for height, width in self.maps]
-        return [sum(sizes[:index]) for index in range(len(sizes))]
+    def _edges(self, links: Array, ends: Ends) -> Edges:
+        """The links [cells, places] that are shown, from a cell to one of its `ends`."""
+        cells, places = np.nonzero((links >= self.link) & (ends >= 0))
+        first = len(local_ends(self.maps)) - len(links)
+        return np.stack([first + cells, ends[cells, places]], axis=1)
 
     def _checked(self, outputs: Mapping[str, Array], name: str, samples: int) -> Array:
         maps = self.maps[1:] if name == CROSS_LINKS else self.maps

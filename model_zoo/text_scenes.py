@@ -82,14 +82,17 @@ def text_scene_set(progress: Progress = silent) -> ImageSet:
 
 
 def _paste(image: Image, word: Image, sign: Sign) -> None:
-    import PIL.Image
-
     height = min(sign.height, _WIDEST * image.width * word.height / word.width)
-    size = max(1, round(word.width * height / word.height)), max(1, round(height))
-    patch = word.resize(size, PIL.Image.Resampling.BICUBIC)
-    whole = PIL.Image.new("L", size, 255)
-    patch, mask = (
-        part.rotate(sign.degrees, PIL.Image.Resampling.BICUBIC, expand=True) for part in (patch, whole)
-    )
+    patch, mask = turned(word, height, sign.degrees)
     corner = tuple(round(at - side / 2) for at, side in zip(sign.centre, patch.size, strict=True))
     image.paste(patch, (corner[0], corner[1]), mask)
+
+
+def turned(word: Image, height: float, degrees: float) -> tuple[Image, Image]:
+    """A word so high, then turned against the clock; and a mask: 255 where that is, 0 around it."""
+    import PIL.Image
+
+    size = max(1, round(word.width * height / word.height)), max(1, round(height))
+    parts = word.resize(size, PIL.Image.Resampling.BICUBIC), PIL.Image.new("L", size, 255)
+    patch, mask = (part.rotate(degrees, PIL.Image.Resampling.BICUBIC, expand=True) for part in parts)
+    return patch, mask

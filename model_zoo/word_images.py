@@ -35,13 +35,15 @@ _SYNTHETIC_WORDS = 2000
 _CONSONANTS, _VOWELS = "bcdfghjklmnpqrstvwxyz", "aeiou"
 
 _FONT_SIZE = 40
-_MARGIN = 12  # pixels around a word, before it is turned
+MARGIN = 12
+"""Pixels around a word, before it is turned on its paper."""
+
 _DEGREES = 4.0
 _LARGEST_BLUR = 1.2
 _LARGEST_NOISE = 20.0
 _SHADES = 92  # of 256: how far the dark colours go up, and the light ones down
 _DARK_ON_LIGHT = 0.8
-CONSTANTS = (_FONT_SIZE, _MARGIN, _DEGREES, _LARGEST_BLUR, _LARGEST_NOISE, _SHADES, _DARK_ON_LIGHT)
+CONSTANTS = (_FONT_SIZE, MARGIN, _DEGREES, _LARGEST_BLUR, _LARGEST_NOISE, _SHADES, _DARK_ON_LIGHT)
 """What a change of would give other images; part of their digest."""
 
 
@@ -73,7 +75,7 @@ def word_set(progress: Progress = silent) -> ImageSet:
     return ImageSet(
         f"{len(found)} words of CMU's dictionary, rendered in {len(fonts)} fonts; not photographs",
         False,
-        digest_of(members, CONSTANTS, _freetype()),
+        digest_of(members, CONSTANTS, freetype()),
         {split: word_images(found, fonts, split) for split in Split},
     )
 
@@ -84,7 +86,7 @@ def synthetic_word_set(reason: str) -> ImageSet:
     return ImageSet(
         f"synthetic (seed 0): {reason}",
         True,
-        digest_of("synthetic words", found, CONSTANTS, _freetype()),
+        digest_of("synthetic words", found, CONSTANTS, freetype()),
         {split: word_images(found, (None,), split) for split in Split},
     )
 
@@ -124,13 +126,13 @@ def render(text: str, font_file: Path | None, *key: object) -> Image:
     import PIL.ImageDraw
     import PIL.ImageFilter
 
-    turn, blur, noise, order, *colours = map(float, uniforms(10, "word", *key))
+    _, blur, noise, order, *colours = map(float, uniforms(10, "word", *key))
     font = _font(font_file)
     left, top, right, bottom = font.getbbox(text)
-    size = int(right - left) + 2 * _MARGIN, int(bottom - top) + 2 * _MARGIN
+    size = int(right - left) + 2 * MARGIN, int(bottom - top) + 2 * MARGIN
     ink = PIL.Image.new("L", size)
-    PIL.ImageDraw.Draw(ink).text((_MARGIN - left, _MARGIN - top), text, fill=255, font=font)
-    ink = ink.rotate(_DEGREES * (2 * turn - 1), PIL.Image.Resampling.BICUBIC)
+    PIL.ImageDraw.Draw(ink).text((MARGIN - left, MARGIN - top), text, fill=255, font=font)
+    ink = ink.rotate(degrees_of(*key), PIL.Image.Resampling.BICUBIC)
     ink = ink.filter(PIL.ImageFilter.GaussianBlur(_LARGEST_BLUR * blur))
     dark, light = _SHADES * np.array(colours).reshape(2, 3)
     paper, letters = (255 - light, dark) if order < _DARK_ON_LIGHT else (dark, 255 - light)
@@ -138,6 +140,11 @@ def render(text: str, font_file: Path | None, *key: object) -> Image:
     grain = uniforms(share.size, "grain", *key).reshape(share.shape) - 0.5
     pixels = paper + share * (letters - paper) + 2 * _LARGEST_NOISE * noise * grain
     return PIL.Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8))
+
+
+def degrees_of(*key: object) -> float:
+    """By how much `render` turns the word on its paper, against the clock."""
+    return _DEGREES * (2 * float(uniforms(1, "word", *key)[0]) - 1)
 
 
 @cache
@@ -150,7 +157,7 @@ def _font(path: Path | None) -> FreeTypeFont | ImageFont:
     return PIL.ImageFont.truetype(path, _FONT_SIZE)
 
 
-def _freetype() -> str | None:
+def freetype() -> str | None:
     """The version of what draws the letters: their edges may change with it."""
     import PIL.features
 

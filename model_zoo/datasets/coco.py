@@ -114,7 +114,12 @@ def _set(kind: str, name: str, title: str, metrics: tuple[str, ...]) -> DataSet:
     )
 
 
-COCO = _set("instances", "coco", "COCO instances, validation", ("coco-box-ap", "coco-mask-ap"))
+COCO = _set(
+    "instances",
+    "coco",
+    "COCO instances, validation",
+    ("coco-box-ap", "coco-mask-ap", "coco-box-ap50", "coco-mask-ap50"),
+)
 
 COCO_PERSONS = _set(
     "person_keypoints", "coco-keypoints", "COCO key points of persons, validation", ("coco-keypoint-ap",)

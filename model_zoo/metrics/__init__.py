@@ -14,6 +14,7 @@ from model_zoo.metrics.coco_boxes import CocoBoxPrecision
 from model_zoo.metrics.coco_key_points import CocoKeyPointPrecision
 from model_zoo.metrics.coco_masks import CocoMaskPrecision
 from model_zoo.metrics.contract import Measure, Metric, Weights
+from model_zoo.metrics.correct_key_points import CorrectKeyPoints
 from model_zoo.metrics.grouped_auc import GroupedAuc
 from model_zoo.metrics.hit_rate import HitRate
 from model_zoo.metrics.ndcg import DiscountedGain
@@ -29,6 +30,9 @@ __all__ = ["METRICS", "Measure", "Metric", "Weights", "get_measure"]
 
 _CLASS, _SCORES = "the class's number", "scores [classes]"
 _OBJECTS, _BOXES = "metrics.objects.TrueObjects", "detection.Found, corners in pixels of the image"
+_MASKS = "metrics.objects.FoundMasks"
+_HALF = (0.5,)
+_POINTS, _PLACES = "metrics.objects.TrueObjects with key points", "metrics.objects.FoundPersons"
 _TEXT = "a text"
 _PLACE, _CANDIDATES = "the right candidate's place", "scores [candidates]"
 _ANSWERS = "the answers that people gave"
@@ -42,8 +46,10 @@ _MEASURES = (
     ),
     Measure("voc-map", "mAP", "VOC 2007, 11 points", _OBJECTS, _BOXES, VocMeanPrecision),
     Measure("coco-box-ap", "box AP", "pycocotools", _OBJECTS, _BOXES, CocoBoxPrecision),
+    Measure("coco-box-ap50", "box AP50", "pycocotools", _OBJECTS, _BOXES, partial(CocoBoxPrecision, _HALF)),
+    Measure("coco-mask-ap", "mask AP", "pycocotools", _OBJECTS, _MASKS, CocoMaskPrecision),
     Measure(
-        "coco-mask-ap", "mask AP", "pycocotools", _OBJECTS, "metrics.objects.FoundMasks", CocoMaskPrecision
+        "coco-mask-ap50", "mask AP50", "pycocotools", _OBJECTS, _MASKS, partial(CocoMaskPrecision, _HALF)
     ),
     Measure(
         "coco-keypoint-ap",
@@ -52,6 +58,10 @@ _MEASURES = (
         _OBJECTS,
         "metrics.objects.FoundPersons",
         CocoKeyPointPrecision,
+    ),
+    Measure("pck@0.1", "PCK@0.1", "Yang and Ramanan 2013", _POINTS, _PLACES, partial(CorrectKeyPoints, 0.1)),
+    Measure(
+        "pck@0.05", "PCK@0.05", "Yang and Ramanan 2013", _POINTS, _PLACES, partial(CorrectKeyPoints, 0.05)
     ),
     Measure(
         "text-f-measure",

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model_zoo.metrics.coco_matching import Annotation, CocoPrecision
 from model_zoo.metrics.contract import not_installed
-from model_zoo.metrics.objects import FoundMasks, TrueObjects
+from model_zoo.metrics.objects import FoundMasks, Outline, TrueObjects
 from runtime.errors import UsageError
 
 
@@ -23,16 +24,24 @@ class CocoMaskPrecision(CocoPrecision):
         return [{"segmentation": outline} for outline in truth.outlines]
 
     def found(self, answer: FoundMasks) -> list[Annotation]:
-        packed = [_mask().encode(np.asfortranarray(mask, np.uint8)) for mask in answer.masks]
+        outlines = map(run_lengths, answer.masks)
         return [
             {
                 "category_id": label,
                 "score": score,
-                "segmentation": mask,
-                "bbox": _mask().toBbox(mask).tolist(),
+                "segmentation": outline,
+                "bbox": _mask().toBbox(outline).tolist(),
             }
-            for label, score, mask in zip(answer.labels.tolist(), answer.scores.tolist(), packed, strict=True)
+            for label, score, outline in zip(
+                answer.labels.tolist(), answer.scores.tolist(), outlines, strict=True
+            )
         ]
+
+
+def run_lengths(mask: NDArray[np.bool_]) -> Outline:
+    """The pixels [height, width] as COCO packs them; raises UnavailableError without pycocotools."""
+    packed: Outline = _mask().encode(np.asfortranarray(mask, np.uint8))
+    return packed
 
 
 def _mask() -> Any:

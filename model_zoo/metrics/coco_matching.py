@@ -17,6 +17,7 @@ from model_zoo.metrics.objects import TrueObjects
 from model_zoo.metrics.ranked import RankedHits, interpolated
 
 _LEVELS = np.linspace(0, 1, 101)
+_OVERLAPS = tuple(np.linspace(0.5, 0.95, 10).tolist())
 _ALL_SIZES = [0, 1e5**2]
 _IMAGE = 1
 
@@ -24,16 +25,18 @@ Annotation = dict[str, Any]
 
 
 class CocoPrecision(ABC):
-    """The mean over overlaps of 0.50, 0.55, ... 0.95, over 101 levels of recall, and over classes.
+    """The mean over overlaps of 0.50, 0.55, ... 0.95 or others, over 101 levels of recall, and over classes.
 
-    Lin et al. 2014. Equals `COCOeval.stats[0]`: objects of all sizes, the best answers of an image and class
-    only. Raises UnavailableError where pycocotools is not installed. A broken answer finds nothing.
+    Lin et al. 2014. Equals `COCOeval.stats[0]`, or [1] of 0.50 alone: objects of all sizes, the best answers
+    of an image and class only. Raises UnavailableError where pycocotools is not installed. A broken answer
+    finds nothing.
     """
 
     kind = "bbox"
     most = 100
 
-    def __init__(self) -> None:
+    def __init__(self, overlaps: Sequence[float] = _OVERLAPS) -> None:
+        self._overlaps = np.array(overlaps)
         self._coco, self._evaluation = _pycocotools()
         self._hits = RankedHits()
         self._broken = 0
@@ -87,6 +90,7 @@ class CocoPrecision(ABC):
             )
             evaluation.params.areaRng, evaluation.params.areaRngLbl = [_ALL_SIZES], ["all"]
             evaluation.params.maxDets = [self.most]
+            evaluation.params.iouThrs = self._overlaps
             evaluation.params.catIds = sorted({item["category_id"] for item in [*wanted, *results]})
             evaluation.evaluate()
         return [matched for matched in evaluation.evalImgs if matched is not None]

@@ -14,9 +14,11 @@ from PIL import Image
 
 from bench.findings import ClassProbability, ObjectBox, ObjectMask, Person, TextOutline, Word
 from bench.reading import Answer, View, probabilities, reader_of
+from model_zoo.catalog import get_model, get_variant
 from model_zoo.cpn import PersonCrop
 from model_zoo.detection import REGIONS, SINGLE_SHOT, Detection
 from model_zoo.framing import CentreCrop, Fit, Frame, Framing, Square, Warp
+from model_zoo.garment_landmarks import GARMENT_POINTS, POINTS
 from model_zoo.image_feeds import ImageFormat, preprocess
 from model_zoo.instances import INSTANCES
 from model_zoo.keypoints import COCO_PAIRS, KEY_POINTS
@@ -153,6 +155,24 @@ def test_objects_with_masks_come_to_the_photograph() -> None:
     assert answer.remark == "objects: 1; with a score below 0.5, not shown: 1"
 
 
+def test_a_detector_of_other_kinds_names_them_itself() -> None:
+    """Garments have no place among VOC's or COCO's classes."""
+    scores, boxes = np.zeros((1, 4, 3), np.float32), np.zeros((1, 4, 3, 4), np.float32)
+    scores[0, 3, 0], boxes[0, 3, 0] = 0.75, (0.5, 0.25, 1.0, 0.75)
+    detector = get_variant(get_model("ssd"), "garments").task
+    (boot,) = _objects(read(detector, {"scores": scores, "boxes": boxes}, WARPED))
+    assert boot.class_name == "ankle boot"
+    outputs = {
+        "scores": np.array([[0.75]], np.float32),
+        "boxes": np.array([[(0.1, 0.1, 0.5, 0.5)]], np.float32),
+        "classes": np.array([[2]], np.float32),
+        "masks": np.ones((1, 1, 28, 28), np.float32),
+    }
+    (trouser,) = read(get_variant(get_model("mask-rcnn"), "garments").task, outputs, WARPED).findings
+    assert isinstance(trouser, ObjectMask)
+    assert trouser.object.class_name == "trouser"
+
+
 def test_nothing_found_is_said() -> None:
     nothing = np.array([0, -1, -1, -1, -1, -1, -1], np.float32).reshape(1, 1, 1, 7)
     assert read(SINGLE_SHOT, {"found": nothing}, WARPED) == Answer(
@@ -180,6 +200,19 @@ def test_key_points_come_to_the_photograph() -> None:
     nose, left_eye, *_ = person.lines()
     assert nose == "nose 0.62: (226.0, 214.0) (unsure)"
     assert left_eye == "left eye 1.50: (250.0, 230.0)"
+
+
+def test_key_points_have_the_names_and_the_lines_of_their_task() -> None:
+    maps = np.zeros((1, 32, 24, 6), np.float32)
+    maps[0, 10, 2 + 3 * np.arange(6), np.arange(6)] = 255
+    answer = read(
+        GARMENT_POINTS, {"heatmaps": maps}, View(Frame((0, 0, 96, 128), 128, 96), (96, 128), (128, 96))
+    )
+    (garment,) = answer.findings
+    assert isinstance(garment, Person)
+    assert tuple(point.name for point in garment.points) == POINTS
+    assert garment.limbs == GARMENT_POINTS.limbs != COCO_LIMBS
+    assert answer.remark.startswith("what is seen is taken for one garment; ")
 
 
 def test_lines_of_text_come_to_the_photograph_as_outlines() -> None:

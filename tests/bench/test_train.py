@@ -90,7 +90,7 @@ def test_a_run_that_was_killed_goes_on_where_it_stopped(
     [
         (["--model", "resnet5"], "unknown model 'resnet5'"),
         (["--model", "resnet50", "--variant", ""], ""),
-        (["--model", "seglink"], "there is no data to train seglink from; there is for "),
+        (["--model", "faster-rcnn"], "there is no data to train faster-rcnn from; there is for "),
         (["--model", "resnet50", "--out", "w.h5"], "--out w.h5: weights are written as .npz"),
     ],
 )

@@ -154,6 +154,21 @@ def _poses(generator: np.random.Generator, samples: int) -> Case:
     return Case(truths, [found_persons(generator, truth) for truth in truths], zero)
 
 
+def _points(generator: np.random.Generator, samples: int) -> Case:
+    """Of one object in each image."""
+    persons_ = [persons(generator) for _ in range(samples)]
+    truths = [
+        dataclasses.replace(truth, labels=truth.labels[:1], corners=truth.corners[:1], key_points=points[:1])
+        for truth, points in ((each, each.key_points) for each in persons_)
+        if points is not None
+    ]
+    return Case(
+        truths,
+        [found_persons(generator, truth) for truth in truths],
+        FoundPersons(np.zeros(1), np.zeros((1, 17, 2))),
+    )
+
+
 def _texts(generator: np.random.Generator, samples: int) -> Case:
     boxes = _boxes(generator, samples)
     truths = [TrueText(tuple(map(quadrilateral, truth.corners)), ~truth.ignored) for truth in boxes.truths]
@@ -168,8 +183,12 @@ MAKERS: Mapping[str, Maker] = {
     "binary-accuracy": _outcomes,
     "voc-map": _boxes,
     "coco-box-ap": _boxes,
+    "coco-box-ap50": _boxes,
     "coco-mask-ap": _masks,
+    "coco-mask-ap50": _masks,
     "coco-keypoint-ap": _poses,
+    "pck@0.1": _points,
+    "pck@0.05": _points,
     "text-f-measure": _texts,
     "word-accuracy": _words,
     "character-accuracy": _words,

@@ -24,6 +24,7 @@ from model_zoo.ssd_layers import ssd_network
 from model_zoo.training import teach, weights_of, write_arrays
 from runtime.errors import UnavailableError
 from runtime.progress import silent
+from tests.model_zoo.garment_pieces import made_up_pieces
 
 each_detector = pytest.mark.parametrize("model", ["ssd", "dssd"])
 
@@ -38,14 +39,7 @@ NETWORK = replace(
 
 @pytest.fixture(scope="module")
 def made_up() -> Pieces:
-    """Garments that are ellipses, on one dark and one light background."""
-    rows, columns = np.mgrid[:28, :28]
-    garments = []
-    for kind in range(1, 5):
-        inside = ((rows - 13.5) / (4 + 2 * kind)) ** 2 + ((columns - 13.5) / (14 - 2 * kind)) ** 2 <= 1
-        garments.append(np.where(inside, 255, 0).astype(np.uint8))
-    grounds = tuple(np.full((140, 150, 3), value, np.uint8) for value in (0, 250))
-    return Pieces(np.array(garments), np.arange(1, 5), grounds)
+    return made_up_pieces()
 
 
 @pytest.fixture(scope="module")
@@ -196,10 +190,10 @@ def test_a_few_steps_lower_the_loss_and_what_is_broken_off_ends_at_identical_wei
 ) -> None:
     pytest.importorskip("tensorflow")
     from model_zoo.garments_lesson import Course, GarmentsLesson
+    from model_zoo.single_shot_lesson import single_shot_pupil
 
-    lesson = partial(
-        GarmentsLesson.of, NETWORK, TENSORFLOW_MEAN, Course(3, scenes=160), (made_up, made_up), 0
-    )
+    pupil = single_shot_pupil(NETWORK, TENSORFLOW_MEAN)
+    lesson = partial(GarmentsLesson.of, pupil, Course(3, scenes=160), (made_up, made_up), 0)
     whole, resumed = lesson(), lesson()
     assert whole.steps == 10
     reports = teach(whole, "key", 3, tmp_path / "whole.npz")

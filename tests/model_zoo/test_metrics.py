@@ -72,7 +72,8 @@ def test_where_there_are_scores_they_are_shares_and_the_value_is_their_mean(name
     scores = metric.scores()
     if scores is None:
         assert name in {"auc", "bleu", "character-error-rate", "text-f-measure", "voc-map"} | {
-            "coco-box-ap", "coco-mask-ap", "coco-keypoint-ap"
+            "coco-box-ap", "coco-box-ap50", "coco-mask-ap", "coco-mask-ap50", "coco-keypoint-ap",
+            "pck@0.1", "pck@0.05",
         }  # fmt: skip
     else:
         assert scores.shape == (12,)

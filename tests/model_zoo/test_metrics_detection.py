@@ -95,7 +95,7 @@ def whole(
     name: str, given: Case, weights: list[int] | None = None, change: Callable[[Any], None] | None = None
 ) -> float:
     """COCOeval's own figure; an image with weight k is there k times. `change` sets its parameters."""
-    kind = {"coco-box-ap": "bbox", "coco-mask-ap": "segm", "coco-keypoint-ap": "keypoints"}[name]
+    kind = {"box": "bbox", "mask": "segm", "keypoint": "keypoints"}[name.split("-")[1]]
     often = weights or [1] * len(given.truths)
     copies = [index for index, number in enumerate(often) for _ in range(number)]
     truths = [note for image, k in enumerate(copies, 1) for note in true_notes(kind, given.truths[k], image)]
@@ -116,7 +116,8 @@ def whole(
         evaluation.evaluate()
         evaluation.accumulate()
     # [overlaps, recall levels, classes, sizes, numbers of answers]; -1 where a class has no objects
-    precision = evaluation.eval["precision"][:, :, :, 0, -1]
+    overlaps = slice(0, 1 if name.endswith("50") else None)  # the first is 0.5
+    precision = evaluation.eval["precision"][overlaps, :, :, 0, -1]
     return float(precision[precision > -1].mean())
 
 
@@ -173,7 +174,9 @@ def noisy(given: Case, name: str) -> Case:
     return dataclasses.replace(given, answers=changed)
 
 
-@pytest.mark.parametrize("name", ["coco-box-ap", "coco-mask-ap", "coco-keypoint-ap"])
+@pytest.mark.parametrize(
+    "name", ["coco-box-ap", "coco-box-ap50", "coco-mask-ap", "coco-mask-ap50", "coco-keypoint-ap"]
+)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_coco_precision_is_pycocotools_own(name: str, seed: int) -> None:
     given = noisy(case(name, 25, seed), name)
