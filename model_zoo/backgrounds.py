@@ -22,6 +22,9 @@ P = TypeVar("P")
 
 _CALIBRATED = 512
 
+FEEDS, JUDGED, LEARNED = range(3)
+"""Begin the keys of scenes that are fed, judged, and learned from."""
+
 
 def backgrounds(split: Split, shorter: int) -> tuple[Pixels, ...]:
     """The split's photographs [height, width, 3], the shorter side of so many pixels.

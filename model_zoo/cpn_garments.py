@@ -38,7 +38,7 @@ def garments_variant(framing: Framing, calibration_method: str) -> Variant:
 
 def _lesson(seed: int, progress: Progress) -> Lesson:
     from model_zoo.cpn_lesson import cpn_pupil
-    from model_zoo.garments_lesson import Course, GarmentsLesson
+    from model_zoo.scene_lesson import Course, SceneLesson
 
     pupil = cpn_pupil(cpn_network(SIZES, supervised=True))
-    return GarmentsLesson.from_archives(pupil, Course(_EPOCHS), seed, progress)
+    return SceneLesson.from_archives(pupil, Course(_EPOCHS), seed, progress)

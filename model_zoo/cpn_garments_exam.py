@@ -7,11 +7,12 @@ from functools import partial
 
 import numpy as np
 
+from model_zoo.backgrounds import JUDGED
 from model_zoo.cpn_layers import CAFFE_MEAN, IMAGES, INPUT_SCALE
 from model_zoo.exam_parts import batched
 from model_zoo.garment_crops import Crop, crop
 from model_zoo.garment_landmarks import GARMENT_POINTS, POINTS
-from model_zoo.garment_scenes import JUDGED, Pieces
+from model_zoo.garment_scenes import Pieces
 from model_zoo.garments_exam import held_out
 from model_zoo.keypoints import heatmaps_of, in_image, key_points, scores
 from model_zoo.metrics.objects import FoundPersons, TrueObjects

@@ -13,10 +13,10 @@ from model_zoo.batch_statistics import LEARNING
 from model_zoo.cpn_garments_exam import EXAM, asked, feed_of
 from model_zoo.cpn_layers import GLOBAL_HEATMAPS, HEATMAPS
 from model_zoo.garment_crops import Crop, crop
-from model_zoo.garments_lesson import Pupil
 from model_zoo.heat_map_loss import loss
 from model_zoo.learner import Learner
 from model_zoo.network import Network
+from model_zoo.scene_lesson import Pupil
 from model_zoo.training import Step
 from runtime.tensors import Array
 

@@ -10,18 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_zoo import garment_scenes
-from model_zoo.backgrounds import Pixels
+from model_zoo.backgrounds import FEEDS, Pixels
 from model_zoo.garment_landmarks import landmarks
-from model_zoo.garment_scenes import (
-    FEEDS,
-    SEEN,
-    Pieces,
-    background,
-    box_of,
-    colour_of,
-    composed_set,
-    paste,
-)
+from model_zoo.garment_scenes import SEEN, Pieces, background, box_of, colour_of, composed_set, paste
 from model_zoo.photographs import ImageSet
 from runtime.progress import Progress, silent
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from model_zoo.backgrounds import Pixels, backgrounds, composed, part_of
+from model_zoo.backgrounds import FEEDS, Pixels, backgrounds, composed, part_of
 from model_zoo.detection import overlaps
 from model_zoo.fashion_mnist import CLASSES, FashionMnist, Pictures, fashion_mnist
 from model_zoo.photographs import ImageSet, photographs, synthetic_set
@@ -184,10 +184,6 @@ def composed_set(
     except UnavailableError as error:
         return synthetic_set(str(error))
     return composed(what, ("fashion-mnist",), constants, drawn, pieces)
-
-
-FEEDS, JUDGED, LEARNED = range(3)
-"""Begin the keys of scenes that are fed, judged, and learned from."""
 
 
 def _drawn(pieces: Pieces, number: int) -> Image:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from model_zoo.backgrounds import JUDGED
 from model_zoo.detection import Found, single_shot
-from model_zoo.garment_scenes import JUDGED, KINDS, SIDE, Pieces, Scene, pieces_of, scene
+from model_zoo.garment_scenes import KINDS, SIDE, Pieces, Scene, pieces_of, scene
 from model_zoo.metrics.objects import TrueObjects
 from model_zoo.spec import Exam, Labels, Question, Split
 from runtime.errors import UnavailableError

@@ -51,8 +51,8 @@ def garments_network(model: str, network_of: Callable[[str, Sizes], Network]) ->
 
 
 def _lesson(network: Network, epochs: int, seed: int, progress: Progress) -> Lesson:
-    from model_zoo.garments_lesson import Course, GarmentsLesson
+    from model_zoo.scene_lesson import Course, SceneLesson
     from model_zoo.single_shot_lesson import single_shot_pupil
 
     pupil = single_shot_pupil(network, TENSORFLOW_MEAN)
-    return GarmentsLesson.from_archives(pupil, Course(epochs), seed, progress)
+    return SceneLesson.from_archives(pupil, Course(epochs), seed, progress)

@@ -53,7 +53,7 @@ def garments_variant() -> Variant:
 
 
 def _lesson(seed: int, progress: Progress) -> Lesson:
-    from model_zoo.garments_lesson import Course, GarmentsLesson
     from model_zoo.mask_rcnn_lesson import mask_rcnn_pupil
+    from model_zoo.scene_lesson import Course, SceneLesson
 
-    return GarmentsLesson.from_archives(mask_rcnn_pupil(NETWORK), Course(_EPOCHS), seed, progress)
+    return SceneLesson.from_archives(mask_rcnn_pupil(NETWORK), Course(_EPOCHS), seed, progress)

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from model_zoo.batch_statistics import LEARNING
 from model_zoo.detection_tensorflow import joined
 from model_zoo.garment_scenes import MOST, SIDE, Scene
-from model_zoo.garments_lesson import Pupil
 from model_zoo.layers import Layer
 from model_zoo.layers_tensorflow import Operation, evaluate_several
 from model_zoo.learner import Learner
@@ -30,6 +29,7 @@ from model_zoo.region_loss import (
     object_loss,
     region_loss,
 )
+from model_zoo.scene_lesson import Pupil
 from model_zoo.training import Step
 
 _DRAWN = Drawn(objects=16, nothing=32, masked=8)

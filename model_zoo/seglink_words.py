@@ -38,7 +38,8 @@ def words_variant() -> Variant:
 
 
 def _lesson(seed: int, progress: Progress) -> Lesson:
-    from model_zoo.garments_lesson import Course
-    from model_zoo.words_lesson import Taught, WordsLesson
+    from model_zoo.scene_lesson import Course, SceneLesson
+    from model_zoo.words_lesson import words_pupil
 
-    return WordsLesson.from_archives(Taught(NETWORK, CAFFE_MEAN, EXAM), Course(_EPOCHS), seed, progress)
+    pupil = words_pupil(NETWORK, CAFFE_MEAN, EXAM)
+    return SceneLesson.from_archives(pupil, Course(_EPOCHS), seed, progress)

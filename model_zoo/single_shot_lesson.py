@@ -13,10 +13,10 @@ from model_zoo.batch_statistics import LEARNING
 from model_zoo.detection_layers import ListedDetections
 from model_zoo.garment_scenes import SIDE, Scene
 from model_zoo.garments_exam import asked_of, exam_of
-from model_zoo.garments_lesson import Pupil
 from model_zoo.learner import Learner
 from model_zoo.network import Network
 from model_zoo.prior_boxes import prior_boxes
+from model_zoo.scene_lesson import Pupil
 from model_zoo.single_shot_loss import loss, matched
 from model_zoo.training import Step
 from runtime.tensors import Array

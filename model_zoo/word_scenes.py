@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_zoo import word_images
-from model_zoo.backgrounds import Pixels, backgrounds, composed, part_of
+from model_zoo.backgrounds import FEEDS, Pixels, backgrounds, composed, part_of
 from model_zoo.detection import overlaps
 from model_zoo.photographs import ImageSet, photographs, synthetic_set
 from model_zoo.spec import Split
@@ -125,10 +125,6 @@ def word_scene_set(progress: Progress = silent) -> ImageSet:
         return synthetic_set(str(error))
     constants = (CONSTANTS, word_images.CONSTANTS, freetype())
     return composed("rendered words pasted on photographs", ("words", "fonts"), constants, _drawn, pieces)
-
-
-FEEDS, JUDGED, LEARNED = range(3)
-"""Begin the keys of scenes that are fed, judged, and learned from."""
 
 
 def _drawn(pieces: Pieces, number: int) -> Image:

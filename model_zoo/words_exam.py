@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from model_zoo.backgrounds import JUDGED
 from model_zoo.exam_parts import batched, refuse_folder
 from model_zoo.icdar15_exam import Outlines
 from model_zoo.metrics.objects import TrueText
 from model_zoo.spec import Exam, Labels, Question, Split
 from model_zoo.text_boxes import TextBoxes, corners
-from model_zoo.word_scenes import JUDGED, Pieces, Scene, pieces_of, scene
+from model_zoo.word_scenes import Pieces, Scene, pieces_of, scene
 from runtime.errors import CheckFailed
 from runtime.progress import Progress
 from runtime.tensors import Array, Feed

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from model_zoo.backgrounds import JUDGED, LEARNED
 from model_zoo.catalog import get_model, get_variant
 from model_zoo.cpn_garments import NETWORK, SIZES
 from model_zoo.cpn_garments_exam import CROPS, EXAM, answers_of, feed_of, said, truth_of
 from model_zoo.cpn_layers import cpn_network
 from model_zoo.cpn_lesson import cpn_pupil, units_of
 from model_zoo.garment_crops import crop
-from model_zoo.garment_scenes import JUDGED, LEARNED, Pieces, pieces_of
+from model_zoo.garment_scenes import Pieces, pieces_of
 from model_zoo.layers_seeded import measured_channels
 from model_zoo.learner import Learner
 from model_zoo.metrics import get_measure
@@ -188,9 +189,9 @@ def test_what_is_taught_are_the_crops_as_they_are_fed() -> None:
 
 def test_a_few_steps_lower_the_loss_and_move_all_weights_of_both_networks(tmp_path: Path) -> None:
     pytest.importorskip("tensorflow")
-    from model_zoo.garments_lesson import Course, GarmentsLesson
+    from model_zoo.scene_lesson import Course, SceneLesson
 
-    lesson = GarmentsLesson.of(cpn_pupil(TINY), Course(3, scenes=160), (MADE_UP, MADE_UP), 0)
+    lesson = SceneLesson.of(cpn_pupil(TINY), Course(3, scenes=160), (MADE_UP, MADE_UP), 0)
     before = weights_of(lesson)
     losses = [report.loss for report in teach(lesson, "key", 3, tmp_path / "resume.npz")]
     assert losses[2] < losses[1] < losses[0]
@@ -202,7 +203,7 @@ def test_a_few_steps_lower_the_loss_and_move_all_weights_of_both_networks(tmp_pa
 def test_the_network_exports_with_weights_that_it_was_taught(tmp_path: Path) -> None:
     pytest.importorskip("tensorflow")
     from exporters.export import export
-    from model_zoo.garments_lesson import Course, GarmentsLesson
+    from model_zoo.scene_lesson import Course, SceneLesson
 
     variant = get_variant(get_model("cpn"), "garments")
     assert variant.training is not None
@@ -210,7 +211,7 @@ def test_the_network_exports_with_weights_that_it_was_taught(tmp_path: Path) -> 
         lesson = variant.training.lesson(0, silent)
     except UnavailableError as error:
         pytest.skip(str(error))
-    assert isinstance(lesson, GarmentsLesson)
+    assert isinstance(lesson, SceneLesson)
     short = replace(lesson, course=Course(1, scenes=1600))  # stored statistics lag behind by fewer
     list(short.epoch(0))
     write_arrays(tmp_path / "w.npz", weights_of(short))

@@ -11,11 +11,12 @@ import scipy.ndimage
 from numpy.typing import NDArray
 
 from bench.findings import KeyPoint
-from model_zoo import garment_scenes
+from model_zoo import backgrounds, garment_scenes
+from model_zoo.backgrounds import LEARNED
 from model_zoo.catalog import get_model, get_variant
 from model_zoo.garment_crops import HEIGHT, WIDTH, Crop, Placing, crop
 from model_zoo.garment_landmarks import GARMENT_POINTS, POINTS, landmarks
-from model_zoo.garment_scenes import LEARNED, SEEN, Pieces, pieces_of
+from model_zoo.garment_scenes import SEEN, Pieces, pieces_of
 from model_zoo.spec import Split
 from runtime.errors import UnavailableError
 from tests.model_zoo.garment_pieces import made_up_pieces
@@ -166,7 +167,7 @@ def test_feeds_are_crops_and_without_the_archives_they_say_so(monkeypatch: pytes
         pytest.skip(str(error))
     fed = next(feeds("tensorflow").batches(2, Split.CALIBRATION))["images"]
     pixels = fed * 255 + np.array([102.9801, 115.9465, 122.7717])
-    first = crop(learned, garment_scenes.FEEDS, 0).image
+    first = crop(learned, backgrounds.FEEDS, 0).image
     np.testing.assert_allclose(pixels[0, ..., ::-1], first, atol=1e-3)
 
     def missing(*_: object) -> Pieces:

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from model_zoo import garment_scenes
+from model_zoo.backgrounds import JUDGED, LEARNED
 from model_zoo.catalog import get_model, get_variant
 from model_zoo.detection import Found, overlaps
 from model_zoo.fashion_mnist import FashionMnist, Pictures
-from model_zoo.garment_scenes import JUDGED, KINDS, LEARNED, SIDE, Pieces, chosen, pieces_of, scene
+from model_zoo.garment_scenes import KINDS, SIDE, Pieces, chosen, pieces_of, scene
 from model_zoo.garments_exam import SCENES, exam_of
 from model_zoo.metrics import get_measure
 from model_zoo.metrics.objects import TrueObjects
@@ -189,11 +190,11 @@ def test_a_few_steps_lower_the_loss_and_what_is_broken_off_ends_at_identical_wei
     made_up: Pieces, tmp_path: Path
 ) -> None:
     pytest.importorskip("tensorflow")
-    from model_zoo.garments_lesson import Course, GarmentsLesson
+    from model_zoo.scene_lesson import Course, SceneLesson
     from model_zoo.single_shot_lesson import single_shot_pupil
 
     pupil = single_shot_pupil(NETWORK, TENSORFLOW_MEAN)
-    lesson = partial(GarmentsLesson.of, pupil, Course(3, scenes=160), (made_up, made_up), 0)
+    lesson = partial(SceneLesson.of, pupil, Course(3, scenes=160), (made_up, made_up), 0)
     whole, resumed = lesson(), lesson()
     assert whole.steps == 10
     reports = teach(whole, "key", 3, tmp_path / "whole.npz")
@@ -216,7 +217,7 @@ def test_an_epoch_has_scenes_of_its_own(made_up: Pieces) -> None:
 def test_a_detector_of_garments_exports_with_weights_that_it_was_taught(model: str, tmp_path: Path) -> None:
     pytest.importorskip("tensorflow")
     from exporters.export import export
-    from model_zoo.garments_lesson import Course, GarmentsLesson
+    from model_zoo.scene_lesson import Course, SceneLesson
 
     variant = get_variant(get_model(model), "garments")
     assert variant.training is not None
@@ -224,7 +225,7 @@ def test_a_detector_of_garments_exports_with_weights_that_it_was_taught(model: s
         lesson = variant.training.lesson(0, silent)
     except UnavailableError as error:
         pytest.skip(str(error))
-    assert isinstance(lesson, GarmentsLesson)
+    assert isinstance(lesson, SceneLesson)
     short = replace(lesson, course=Course(1, scenes=1600))  # stored statistics lag behind by fewer
     list(short.epoch(0))
     write_arrays(tmp_path / "w.npz", weights_of(short))

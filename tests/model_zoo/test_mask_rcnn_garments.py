@@ -134,11 +134,11 @@ def test_regions_of_the_network_are_drawn_and_masks_are_of_those_on_objects() ->
 
 def test_a_few_steps_lower_the_loss_and_what_is_broken_off_ends_at_identical_weights(tmp_path: Path) -> None:
     pytest.importorskip("tensorflow")
-    from model_zoo.garments_lesson import Course, GarmentsLesson
     from model_zoo.mask_rcnn_lesson import mask_rcnn_pupil
+    from model_zoo.scene_lesson import Course, SceneLesson
 
     pieces = made_up_pieces()
-    lesson = partial(GarmentsLesson.of, mask_rcnn_pupil(LITTLE), Course(2, scenes=96), (pieces, pieces), 0)
+    lesson = partial(SceneLesson.of, mask_rcnn_pupil(LITTLE), Course(2, scenes=96), (pieces, pieces), 0)
     whole, resumed = lesson(), lesson()
     reports = teach(whole, "key", 2, tmp_path / "whole.npz")
     losses = [next(reports).loss]
@@ -153,14 +153,14 @@ def test_a_few_steps_lower_the_loss_and_what_is_broken_off_ends_at_identical_wei
 def test_every_weight_learns() -> None:
     """Heads that began at 0 included: two steps move all that is no statistic of a normalisation."""
     pytest.importorskip("tensorflow")
-    from model_zoo.garments_lesson import Course, GarmentsLesson
     from model_zoo.mask_rcnn_lesson import mask_rcnn_pupil
+    from model_zoo.scene_lesson import Course, SceneLesson
 
     pieces = made_up_pieces()
     network = mask_rcnn_network(
         replace(LITTLE_SIZES, candidates=4092, regions=600)
     )  # some on objects at once
-    lesson = GarmentsLesson.of(mask_rcnn_pupil(network), Course(1, scenes=32), (pieces, pieces), 0)
+    lesson = SceneLesson.of(mask_rcnn_pupil(network), Course(1, scenes=32), (pieces, pieces), 0)
     before = weights_of(lesson)
     assert not any(before[f"{head}/kernel"].any() for head in network.heads)
     list(lesson.epoch(0))
@@ -300,7 +300,7 @@ def test_it_tells_the_four_kinds_apart_and_names_them() -> None:
 def test_it_exports_with_weights_that_it_was_taught(tmp_path: Path) -> None:
     pytest.importorskip("tensorflow")
     from exporters.export import export
-    from model_zoo.garments_lesson import Course, GarmentsLesson
+    from model_zoo.scene_lesson import Course, SceneLesson
 
     variant = get_variant(get_model("mask-rcnn"), "garments")
     assert variant.training is not None
@@ -309,7 +309,7 @@ def test_it_exports_with_weights_that_it_was_taught(tmp_path: Path) -> None:
         pieces_of(Split.EVALUATION)
     except UnavailableError as error:
         pytest.skip(str(error))
-    assert isinstance(lesson, GarmentsLesson)
+    assert isinstance(lesson, SceneLesson)
     short = replace(lesson, course=Course(1, scenes=800))
     list(short.epoch(0))
     write_arrays(tmp_path / "w.npz", weights_of(short))

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model_zoo.backgrounds import JUDGED
 from model_zoo.catalog import get_model, get_variant
 from model_zoo.layers import BatchNorm, Convolution, Relu
 from model_zoo.layers_weights import weights_of as weights_in
@@ -21,7 +22,7 @@ from model_zoo.spec import Split
 from model_zoo.text_boxes import TextBoxes
 from model_zoo.training import teach, weights_of, write_arrays
 from model_zoo.word_images import WordImage
-from model_zoo.word_scenes import JUDGED, SIDE, Pieces, pieces_of, scene
+from model_zoo.word_scenes import SIDE, Pieces, pieces_of, scene
 from model_zoo.words_exam import SCENES, asked, exam_of, truth_of
 from runtime.errors import UnavailableError
 from runtime.progress import silent
@@ -151,11 +152,11 @@ def test_a_few_steps_lower_the_loss_and_what_is_broken_off_ends_at_identical_wei
     made_up: Pieces, tmp_path: Path
 ) -> None:
     pytest.importorskip("tensorflow")
-    from model_zoo.garments_lesson import Course
-    from model_zoo.words_lesson import Taught, WordsLesson
+    from model_zoo.scene_lesson import Course, SceneLesson
+    from model_zoo.words_lesson import words_pupil
 
-    taught = Taught(TINY, CAFFE_MEAN, exam_of("images", CAFFE_MEAN, TextBoxes(map_sizes(TINY))))
-    lesson = partial(WordsLesson.of, taught, Course(3, scenes=48), (made_up, made_up), 0)
+    pupil = words_pupil(TINY, CAFFE_MEAN, exam_of("images", CAFFE_MEAN, TextBoxes(map_sizes(TINY))))
+    lesson = partial(SceneLesson.of, pupil, Course(3, scenes=48), (made_up, made_up), 0)
     whole, resumed = lesson(), lesson()
     assert whole.steps == 6
     assert (whole.weights["conv4_3_norm/gamma"].numpy() == 20).all()
@@ -183,8 +184,7 @@ def test_it_exports_with_weights_that_it_was_taught(tmp_path: Path) -> None:
     pytest.importorskip("tensorflow")
     pytest.importorskip("shapely")
     from exporters.export import export
-    from model_zoo.garments_lesson import Course
-    from model_zoo.words_lesson import WordsLesson
+    from model_zoo.scene_lesson import Course, SceneLesson
 
     variant = get_variant(get_model("seglink"), "words")
     assert variant.training is not None
@@ -192,7 +192,7 @@ def test_it_exports_with_weights_that_it_was_taught(tmp_path: Path) -> None:
         lesson = variant.training.lesson(0, silent)
     except UnavailableError as error:
         pytest.skip(str(error))
-    assert isinstance(lesson, WordsLesson)
+    assert isinstance(lesson, SceneLesson)
     short = replace(lesson, course=Course(1, scenes=400))
     list(short.epoch(0))
     assert list(short.scores()) == [get_measure("text-f-measure").title]

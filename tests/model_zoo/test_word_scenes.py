@@ -11,13 +11,14 @@ import PIL.Image
 import PIL.ImageDraw
 import pytest
 
-from model_zoo import word_scenes
+from model_zoo import backgrounds, word_scenes
+from model_zoo.backgrounds import LEARNED
 from model_zoo.catalog import get_model, get_variant
 from model_zoo.samples import uniforms
 from model_zoo.spec import Split
 from model_zoo.text_boxes import corners
 from model_zoo.word_images import WordImage
-from model_zoo.word_scenes import LEARNED, MOST, SIDE, Pieces, pieces_of, scene
+from model_zoo.word_scenes import MOST, SIDE, Pieces, pieces_of, scene
 from runtime.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def test_feeds_are_scenes_in_bgr() -> None:
     assert feeds.origin == "rendered words pasted on photographs; those of evaluation are held out"
     images = next(feeds.batches(2, Split.EVALUATION))["images"]
     pixels = (images + np.array((104, 117, 123), np.float32))[..., ::-1]
-    first = scene(pieces_of(Split.EVALUATION), word_scenes.FEEDS, 0)
+    first = scene(pieces_of(Split.EVALUATION), backgrounds.FEEDS, 0)
     np.testing.assert_array_equal(pixels[0], first.image)
 
 

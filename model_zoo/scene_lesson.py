@@ -1,4 +1,4 @@
-"""Detectors taught to find garments on photographs (`garment_scenes`)."""
+"""Networks taught from scenes that are composed as it goes: of garments (`garment_scenes`), or of words."""
 
 from __future__ import annotations
 
@@ -6,23 +6,25 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from model_zoo.garment_scenes import LEARNED, Pieces, pieces_of, scene
-from model_zoo.garments_exam import Ask
+from model_zoo.backgrounds import LEARNED
+from model_zoo.garment_scenes import pieces_of, scene
 from model_zoo.learner import Learner
 from model_zoo.metrics import get_measure
 from model_zoo.network import Network
-from model_zoo.spec import Exam, Split
+from model_zoo.spec import Exam, Question, Split
 from model_zoo.training import Step, compiled, weights_of
 from runtime.progress import Progress, silent
 from runtime.tensors import Array
 
 _RATE = 0.002
-_BATCH = 16
+
+Pieces = Any
+"""What scenes of one split are made of, as a pupil's `compose` takes it."""
 
 
 @dataclass(frozen=True)
 class Course:
-    """How long a detector learns: so many scenes in each epoch, no two of them alike."""
+    """How long a network learns: so many scenes in each epoch, no two of them alike."""
 
     epochs: int
     scenes: int = 1600
@@ -30,28 +32,32 @@ class Course:
 
 @dataclass(frozen=True)
 class Pupil:
-    """A detector that is to learn from scenes.
+    """A network that is to learn from scenes.
 
     exam, ask: what it is judged on, and the questions of that on any pieces.
     teaching: from scenes, and two numbers that no other step has, to what a step takes.
     step:     from what learns to a step, which gives the loss and moves the weights.
     zeros:    the tensors that begin at 0, beside biases.
     units:    of tensors whose values are not about 1 (Learner).
+    pieces:   of either split; raises UnavailableError where they cannot be fetched.
     compose:  from pieces and a key to a scene.
+    batch:    scenes of a step.
     """
 
     network: Network
     exam: Exam
-    ask: Ask
+    ask: Callable[[Pieces], Iterator[Question]]
     teaching: Callable[[Sequence[Any], tuple[int, int]], tuple[Array, ...]]
     step: Callable[[Learner], Step]
     zeros: frozenset[str] = frozenset()
     units: Mapping[str, float] = field(default_factory=dict)
+    pieces: Callable[[Split, Progress], Pieces] = pieces_of
     compose: Callable[..., Any] = scene
+    batch: int = 16
 
 
 @dataclass(frozen=True)
-class GarmentsLesson:
+class SceneLesson:
     """A Lesson (model_zoo.spec) over scenes that are composed as it goes.
 
     learned, held_out: what the scenes of either split are made of.
@@ -68,13 +74,13 @@ class GarmentsLesson:
     @classmethod
     def from_archives(
         cls, pupil: Pupil, course: Course, seed: int, progress: Progress = silent
-    ) -> GarmentsLesson:
-        """Nothing learned yet; raises UnavailableError where garments or photographs cannot be fetched."""
-        learned, held_out = (pieces_of(split, progress) for split in Split)
+    ) -> SceneLesson:
+        """Nothing learned yet; raises UnavailableError where pieces of scenes cannot be fetched."""
+        learned, held_out = (pupil.pieces(split, progress) for split in Split)
         return cls.of(pupil, course, (learned, held_out), seed)
 
     @classmethod
-    def of(cls, pupil: Pupil, course: Course, pieces: tuple[Pieces, Pieces], seed: int) -> GarmentsLesson:
+    def of(cls, pupil: Pupil, course: Course, pieces: tuple[Pieces, Pieces], seed: int) -> SceneLesson:
         """Nothing learned yet; raises UnavailableError where TensorFlow is not installed."""
         learner = Learner.of(pupil.network.tensors(), seed, _RATE, pupil.zeros, pupil.units)
         return cls(pupil, course, *pieces, seed, learner, compiled(pupil.step(learner)))
@@ -93,13 +99,13 @@ class GarmentsLesson:
 
     @property
     def steps(self) -> int:
-        return self.course.scenes // _BATCH
+        return self.course.scenes // self.pupil.batch
 
     def epoch(self, number: int) -> Iterator[float]:
         """Scenes that no other epoch has."""
         for index in range(self.steps):
             self.learner.move_on((number + index / self.steps) / self.epochs)
-            keys = range(index * _BATCH, (index + 1) * _BATCH)
+            keys = range(index * self.pupil.batch, (index + 1) * self.pupil.batch)
             scenes = [self.pupil.compose(self.learned, LEARNED, self.seed, number, k) for k in keys]
             key = self.seed, number * self.steps + index
             yield float(self.step(*self.pupil.teaching(scenes, key)))
