@@ -1,7 +1,7 @@
 """Prints docs/results/precisions.md's table: `python docs/precision_table.py FOLDER`.
 
 Runs `bench ort` and `bench openvino` on every model at every precision, and keeps what they say in FOLDER,
-so that a run that was broken off goes on. Two hours on 2 cores.
+so that a run that was broken off goes on. An hour on 2 cores.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def _records(folder: Path, backend: str, title: str, flags: Sequence[str]) -> di
     path = folder / f"{title.replace(' ', '-')}-{backend}.json"
     if not path.exists() or not path.stat().st_size:
         precisions = [word for name in _PRECISIONS[backend] for word in ("--precision", name)]
-        command = ["bench", backend, "--model", title.split(maxsplit=1)[0], *flags, *precisions, "--json"]
+        model = title.split(maxsplit=1)[0]
+        command = ["bench", backend, "--model", model, *flags, *precisions, "--duration", "2", "--json"]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
         path.write_text(done.stdout or "[]", encoding="utf-8")
     return {record["precision"]: record for record in json.loads(path.read_text(encoding="utf-8"))}
