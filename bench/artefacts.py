@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from runtime.errors import UsageError
 from runtime.tensors import TensorSpec
 
 if TYPE_CHECKING:
+    from calibration.mixture import Apart
     from calibration.write import PrecisionReport
     from exporters.source import Source
 
@@ -103,21 +104,22 @@ class Artefacts:
             self.calibrated.rescaled()
 
         def build(out: Path) -> GraphEntry:
-            return self._convert(precision, provenance, out)
+            return self._convert(precision, provenance, out, lambda: self._written(precision, out))
 
         return self._entry.ensure(name, build, parent_sha256=self.base.entry.sha256)
 
-    def put_mixed(self, kept: Sequence[str], facts: Mapping[str, str]) -> StoredGraph:
-        """Write and store INT8 without the nodes `kept`; from then on it is what `at` gives.
+    def put_mixed(self, kept: Sequence[str], kept_in: Precision, facts: Mapping[str, str]) -> StoredGraph:
+        """Write and store INT8 with the nodes `kept` in a float; from then on it is what `at` gives.
 
         facts: what its provenance tells besides that of INT8.
         """
         mixed = Precision.INT8_MIXED
         provenance = {**self.calibrated.provenance(Precision.INT8), **facts}
         self.calibrated.rescaled()
+        apart = self.calibrated.apart(kept, kept_in)
 
         def build(out: Path) -> GraphEntry:
-            return self._convert(mixed, provenance, out, kept)
+            return self._convert(mixed, provenance, out, lambda: self.write_int8(out, apart))
 
         return self._entry.put(f"{mixed}-{digest_of(provenance)[:12]}", build)
 
@@ -160,16 +162,26 @@ class Artefacts:
                 self._display.warn(f"{self.subject.title}: {line}")
                 self._told.add(line)
 
+    def write_int8(self, out: Path, apart: Apart) -> PrecisionReport:
+        """Write INT8, but for what is `apart`, to any file; raises as `at`."""
+        from calibration.write import write_int8
+
+        return write_int8(self.calibrated.quantisable, out, apart)
+
     def _convert(
-        self, precision: Precision, provenance: Mapping[str, str], out: Path, keep: Sequence[str] = ()
+        self,
+        precision: Precision,
+        provenance: Mapping[str, str],
+        out: Path,
+        write: Callable[[], PrecisionReport],
     ) -> GraphEntry:
         began = time.perf_counter()
         with self._display.step(f"writing {self.subject.title} at {precision}"):
-            report = self._written(precision, out, keep)
+            report = write()
             facts = self.calibrated.facts(precision) if precision.needs_ranges else None
         if report.skipped:
             both = len(report.skipped) + len(report.converted)
-            self._display.note(f"{len(report.skipped)} of {both} nodes stay in fp32:")
+            self._display.note(f"{len(report.skipped)} of {both} nodes are not in {precision}:")
             for line in _by_reason(report.skipped):
                 self._display.note(f"  {line}")
         seconds = time.perf_counter() - began
@@ -185,14 +197,15 @@ class Artefacts:
             }
         )
 
-    def _written(self, precision: Precision, out: Path, keep: Sequence[str]) -> PrecisionReport:
-        from calibration.write import write_int8, write_precision
+    def _written(self, precision: Precision, out: Path) -> PrecisionReport:
+        from calibration.mixture import NOTHING_APART
+        from calibration.write import write_precision
 
-        if precision in (Precision.INT8, Precision.INT8_MIXED):
-            return write_int8(self.calibrated.quantisable, out, keep, precision)
+        if precision is Precision.INT8:
+            return self.write_int8(out, NOTHING_APART)
         ranges = self.calibrated.ranges if precision.needs_ranges else None
         magnitudes = self.calibrated.magnitudes if precision.is_half else None
-        return write_precision(self.base.path, precision, out, ranges, keep, magnitudes)
+        return write_precision(self.base.path, precision, out, ranges, magnitudes=magnitudes)
 
     def _tell_changes(self, name: str, precision: Precision, provenance: Mapping[str, str]) -> None:
         """Say why a graph of this precision that is in the store does not serve."""

@@ -27,6 +27,7 @@ from runtime.tensors import Feed, TensorSpec
 
 if TYPE_CHECKING:
     from calibration.half_ranges import Magnitudes
+    from calibration.mixture import Apart
     from calibration.prepare import Quantisable
     from calibration.ranges import Ranges
     from calibration.recipe import Recipe
@@ -104,13 +105,25 @@ class Calibrated:
     @cached_property
     def magnitudes(self) -> Mapping[str, Magnitudes] | None:
         """Of the FP32 graph's tensors; None where nothing here can run it."""
+        return self._magnitudes_of(self.base.path)
+
+    def apart(self, layers: Sequence[str], precision: Precision) -> Apart:
+        """`layers` of what INT8 is made of, at a float precision; raises as `ranges`."""
+        from calibration.mixture import Apart
+
+        return Apart(layers, precision, self._quantisable_magnitudes if precision.is_half else None)
+
+    @cached_property
+    def _quantisable_magnitudes(self) -> Mapping[str, Magnitudes] | None:
+        graph = self.quantisable.graph
+        return self.magnitudes if graph == self.base.path else self._magnitudes_of(graph)
+
+    def _magnitudes_of(self, graph: Path) -> Mapping[str, Magnitudes] | None:
         from calibration.half_ranges import observe_magnitudes
 
         feeds = self.feeds(self._magnitude_samples)
         try:
-            return observe_magnitudes(
-                self.base.path, feeds, self.display, together=self.subject.batch_dependent
-            )
+            return observe_magnitudes(graph, feeds, self.display, together=self.subject.batch_dependent)
         except UnavailableError as error:
             self.display.warn(
                 f"{error}; without, what would overflow is told by operators and constants alone"

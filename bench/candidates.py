@@ -68,26 +68,35 @@ class _Judged:
     precision: Precision
 
 
-class Candidates:
-    """Makes candidates of one subject on one backend; a context manager, which keeps FP32 and INT8 open.
+@dataclass(frozen=True)
+class Goal:
+    """What is asked of a mixture.
 
-    examination: labelled samples that decide instead of the criterion, with the gate on their metric.
+    criterion:   what decides.
+    examination: labelled samples that decide instead, with the gate on their metric.
+    kept_in:     what the layers that are not INT8 are in.
     """
+
+    criterion: Criterion
+    examination: Examination | None = None
+    kept_in: Precision = Precision.FP32
+
+
+class Candidates:
+    """Makes candidates of one subject on one backend; a context manager, which keeps FP32 and INT8 open."""
 
     def __init__(
         self,
         plan: BenchPlan,
         backend: Backend,
         artefacts: Artefacts,
-        criterion: Criterion,
+        goal: Goal,
         display: Display,
-        examination: Examination | None = None,
     ) -> None:
         self._plan = plan
         self._backend = backend
         self._artefacts = artefacts
-        self._criterion = criterion
-        self._examination = examination
+        self._goal = goal
         self._reference = Reference(backend, artefacts, plan, display)
         self._device = plan.devices[0]
         self._batch_size = fixed_batch(artefacts.inputs) or 1
@@ -103,8 +112,10 @@ class Candidates:
             self._check_fits()
             fp32, self._int8 = (stack.enter_context(self._opened(graph)) for graph in self._ends)
             self._runs = [self._bound(fp32), self._bound(self._int8)]
-            if self._examination is not None:
-                self._baseline = self._examination.side(fp32.run, f"{self._artefacts.subject.title} fp32")
+            if self._goal.examination is not None:
+                self._baseline = self._goal.examination.side(
+                    fp32.run, f"{self._artefacts.subject.title} fp32"
+                )
             self._stack = stack.pop_all()  # all is well: what is open stays so
         return self
 
@@ -123,7 +134,7 @@ class Candidates:
     @property
     def samples(self) -> int:
         """How many decide."""
-        return len(self._baseline.answers) if self._examination is not None else self._judged_on
+        return len(self._baseline.answers) if self._goal.examination is not None else self._judged_on
 
     def mixed(self, kept: tuple[str, ...]) -> Candidate:
         """INT8 but for the layers `kept`; raises what writing, opening and running a graph raise."""
@@ -136,9 +147,7 @@ class Candidates:
                 return self._candidate(judged, kept, (fp32_ns, mixed_ns))
 
     def _written(self, path: Path, kept: tuple[str, ...]) -> StoredGraph:
-        from calibration.write import write_int8
-
-        write_int8(self._artefacts.calibrated.quantisable, path, kept, Precision.INT8_MIXED)
+        self._artefacts.write_int8(path, self._artefacts.calibrated.apart(kept, self._goal.kept_in))
         sizes = self._artefacts.subject.sizes
         return StoredGraph(path, GraphEntry.of_file(path, Precision.INT8_MIXED, sizes=sizes))
 
@@ -173,10 +182,11 @@ class Candidates:
         )
 
     def _reached(self, judged: _Judged, accuracy: AccuracyRecord) -> tuple[float, tuple[float, float] | None]:
-        if self._examination is None:
-            return self._criterion.reached(accuracy), accuracy.agreement_ci95
+        examination = self._goal.examination
+        if examination is None:
+            return self._goal.criterion.reached(accuracy), accuracy.agreement_ci95
         title = f"{self._artefacts.subject.title} {judged.precision}"
-        verdict = self._examination.verdict(self._baseline, judged.session.run, title, GATE)
+        verdict = examination.verdict(self._baseline, judged.session.run, title, GATE)
         return min(1.0, verdict.ratio), (verdict.low, verdict.high)
 
 

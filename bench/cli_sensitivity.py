@@ -36,6 +36,10 @@ def sensitivity(  # noqa: PLR0913 - one parameter a flag
     gate: Annotated[
         float, typer.Option(help="Share of fp32's answers, 0 to 1, that the mixed graph must give.")
     ] = 0.99,
+    kept_in: Annotated[
+        Literal["fp32", "fp16", "bf16"],
+        typer.Option(help="What the layers that are kept from int8 are in; fp32 where fp16 would overflow."),
+    ] = "fp32",
     rank_only: Annotated[
         bool, typer.Option("--rank-only", help="Rank the layers, and look for no mixed graph.")
     ] = False,
@@ -91,6 +95,7 @@ def sensitivity(  # noqa: PLR0913 - one parameter a flag
     from bench.progress import Display
     from bench.sensitivity import SensitivityPlan, analyse
     from bench.sensitivity_report import print_report, to_json, verdict
+    from calibration.precision import Precision
     from runtime.backend import SessionOptions
     from runtime.files import home
     from runtime.isolation import LIMIT_SECONDS
@@ -115,6 +120,7 @@ def sensitivity(  # noqa: PLR0913 - one parameter a flag
         samples=samples,
         output_samples=output_samples,
         gate=None if rank_only else gate,
+        kept_in=Precision(kept_in),
         drops=drops,
         metric=metric,
         data=labelled,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.artefacts import Artefacts
-from bench.candidates import Candidate, Candidates
+from bench.candidates import Candidate, Candidates, Goal
 from bench.criterion import Criterion, check_gate, criterion_of
 from bench.examination import Examination
 from bench.exams import check_weights, exams_of, with_weights
@@ -42,6 +42,7 @@ class SensitivityPlan:
     samples: of those that ranges are found on, how many the layers are compared on.
     output_samples: of these, how many each layer alone is INT8 for, and the outputs are compared.
     gate:    what a mixed graph must reach (bench.criterion); None: layers are only ranked.
+    kept_in: what its layers that are not INT8 are in: FP32, FP16 or BF16.
     drops:   how many of the kept layers are tried without.
     metric:  the gate is a share of FP32's metric on labelled samples, not of its answers.
     data:    the folder of a data set for that; None: what the harness fetches itself.
@@ -53,6 +54,7 @@ class SensitivityPlan:
     samples: int = 16
     output_samples: int = 4
     gate: float | None = 0.99
+    kept_in: Precision = Precision.FP32
     drops: int = 12
     metric: bool = False
     data: Path | None = None
@@ -70,7 +72,8 @@ class Repair:
 
     criterion:  what the gate is about.
     samples:    how many judged.
-    kept:       layers that stay in float; () where INT8 meets the gate as it is, None where nothing does.
+    kept_in:    what layers that are not INT8 are in.
+    kept:       these layers; () where INT8 meets the gate as it is, None where nothing does.
     candidates: FP32, INT8 and every mixture that was tried, by the number of layers in float.
     graph:      the mixed graph in the store, where there is one.
     """
@@ -78,6 +81,7 @@ class Repair:
     gate: float
     criterion: str
     samples: int
+    kept_in: Precision
     kept: tuple[str, ...] | None
     candidates: tuple[Candidate, ...]
     graph: StoredGraph | None = None
@@ -173,12 +177,12 @@ class _Analysis:
         if examination is not None:
             criterion = replace(criterion, name=f"share of fp32's {examination.measure.title}")
         ranking = [layer.node for layer in sensitivity.ranking]
-        network, artefacts = self.plan.network, self.artefacts
-        with Candidates(network, self.backend, artefacts, criterion, self.display, examination) as maker:
+        goal = Goal(criterion, examination, self.plan.kept_in)
+        with Candidates(self.plan.network, self.backend, self.artefacts, goal, self.display) as maker:
             search = _Search(maker, gate, criterion, ranking, self.display)
             kept = smallest_kept(ranking, search.good, self.plan.drops)
             samples = maker.samples
-        found = Repair(gate, criterion.name, samples, kept, search.in_order())
+        found = Repair(gate, criterion.name, samples, goal.kept_in, kept, search.in_order())
         return replace(found, graph=self._stored(found, sensitivity)) if kept else found
 
     def _examination(self) -> Examination:
@@ -196,13 +200,14 @@ class _Analysis:
     def _stored(self, found: Repair, sensitivity: Sensitivity) -> StoredGraph:
         facts = {
             "kept": json.dumps(found.kept),
+            "kept in": found.kept_in.value,
             "gate": f"{found.gate:g} of {found.criterion}",
             "reached": f"{found.best.reached:.6g} on {found.samples} samples",
             "judged on": f"{self.backend.version()}, {self.plan.network.devices[0]}",
             "ranking": ranking_digest(sensitivity),
             "int8": self.artefacts.at(Precision.INT8).entry.sha256,
         }
-        return self.artefacts.put_mixed(found.best.kept, facts)
+        return self.artefacts.put_mixed(found.best.kept, found.kept_in, facts)
 
 
 class _Search:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from bench.sensitivity import Repair, Report
 
-SCHEMA_VERSION: Final = 1
-"""1: first version"""
+SCHEMA_VERSION: Final = 2
+"""1: first version; 2: `kept_in`"""
 
 CHOSEN, DOMINATED, NEAREST = "chosen", "dominated", "nearest"
 
@@ -54,13 +54,13 @@ def verdict(repair: Repair) -> str:
     gate = f"the gate of {repair.gate:.4g}"
     if repair.kept is None:
         return (
-            f"no mixture of int8 and float32 meets {gate}: {reached} is the most, with {len(best.kept)} of"
-            f" {layers} layers in float; use fp32, fp16 or bf16, or a lower --gate"
+            f"no mixture of int8 and {repair.kept_in} meets {gate}: {reached} is the most, with"
+            f" {len(best.kept)} of {layers} layers in float; use fp32, fp16 or bf16, or a lower --gate"
         )
     if not repair.kept:
         return f"int8 meets {gate} as it is: {reached}"
     return (
-        f"{len(repair.kept)} of {layers} layers in float32 meet {gate}: {reached} (int8:"
+        f"{len(repair.kept)} of {layers} layers in {repair.kept_in} meet {gate}: {reached} (int8:"
         f" {share(repair.int8.reached)}), {best.speed_up:.2f}x the speed of fp32 (int8:"
         f" {repair.int8.speed_up:.2f}x)"
     )
@@ -112,6 +112,7 @@ def _repair(repair: Repair) -> dict[str, Any]:
         "gate": repair.gate,
         "criterion": repair.criterion,
         "samples": repair.samples,
+        "kept_in": repair.kept_in.value,
         "met": repair.met,
         "verdict": verdict(repair),
         "kept": None if repair.kept is None else list(repair.kept),

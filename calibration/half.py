@@ -16,7 +16,7 @@ mask of -1e9 does not become minus infinity (and a fully masked row NaN).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import ml_dtypes
@@ -102,17 +102,24 @@ _TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype")
 
 
 def convert_to_half(
-    model: ir.Model, half: HalfFormat, magnitudes: Mapping[str, Magnitudes] | None = None
+    model: ir.Model,
+    half: HalfFormat,
+    magnitudes: Mapping[str, Magnitudes] | None = None,
+    only: Collection[ir.Node] | None = None,
 ) -> tuple[tuple[str, ...], tuple[Kept, ...]]:
     """Convert `model` in place; returns the converted nodes, and those left in float32.
 
     magnitudes: of its tensors, by name; without them only the rules that need none decide.
+    only: nodes that may be converted; all unless given. Others are in neither result.
     """
     seen = magnitudes or {}
     converter = _Converter(model.graph, half, seen)
     converted: list[str] = []
     kept: list[Kept] = []
     for node in tuple(model.graph):
+        if only is not None and node not in only:
+            converter.widen(node)
+            continue
         reason, decisive = converter.reason_against(node)
         if reason is None:
             converter.narrow(node)

@@ -52,7 +52,7 @@ _DESCRIPTION = {
     Precision.FP16: "values of 16 bits, but for what would leave their range",
     Precision.BF16: "the same in bfloat16: float32's range, fewer digits",
     Precision.INT8: "symmetric Q/DQ, calibrated: activations by tensor, weights by output channel",
-    Precision.INT8_MIXED: "int8, but for the layers that `bench sensitivity` found to need float32",
+    Precision.INT8_MIXED: "int8, but for the layers that `bench sensitivity` found to need a float",
     Precision.FP8: "Q/DQ in E4M3, calibrated: Conv, Gemm and MatMul; where a device has no FP8, emulated",
     Precision.INT4: "weights of matrix products in 4 bits, a scale a block; arithmetic in float32",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx_ir as ir
@@ -15,6 +15,7 @@ from calibration.half import HALF_FORMATS, convert_to_half
 from calibration.half_ranges import Magnitudes
 from calibration.int4 import store_weights
 from calibration.kept import Kept
+from calibration.mixture import NOTHING_APART, Apart, narrow
 from calibration.placement import Plan, nothing_to_quantise
 from calibration.precision import Precision
 from calibration.prepare import Quantisable, quantise
@@ -30,7 +31,7 @@ class PrecisionReport:
     """What was written.
 
     converted: nodes that work at `precision` now.
-    kept:      those that could have, and stayed in float32.
+    kept:      those that could have, and do not.
     """
 
     path: Path
@@ -68,23 +69,39 @@ def write_precision(
     if precision is Precision.FP32:
         _copy(fp32, out)
         return PrecisionReport(out, precision, (), ())
-    model = open_float_graph(fp32)
-    if precision is Precision.BF16 and model.graph.opset_imports[""] < LEAST_OPSET:
-        model = at_opset(model, LEAST_OPSET)
+    model = _opened(fp32, precision)
     converted, kept = convert_to_half(model, HALF_FORMATS[precision], magnitudes)
     save_checked(model, out)
     return PrecisionReport(out, precision, converted, kept)
 
 
-def write_int8(
-    quantisable: Quantisable, out: Path, keep: Collection[str] = (), precision: Precision = Precision.INT8
-) -> PrecisionReport:
-    """Write a graph that was prepared for INT8 (calibration.prepare); as write_precision otherwise."""
+def write_int8(quantisable: Quantisable, out: Path, apart: Apart = NOTHING_APART) -> PrecisionReport:
+    """Write a graph that was prepared for INT8 (calibration.prepare); as write_precision otherwise.
+
+    It is at INT8_MIXED where anything is `apart`.
+    """
     graph = quantisable.graph
+    precision = Precision.INT8_MIXED if apart.layers else Precision.INT8
     _checked_ranges(graph, precision, quantisable.ranges)
-    model = open_float_graph(graph)
-    plan = quantise(model, quantisable, keep)
-    return _save_quantised(model, plan, precision, out, nothing_to_quantise(graph, model.graph))
+    model = _opened(graph, apart.precision)
+    plan = quantise(model, quantisable, apart.layers)
+    report = narrow(model, apart) if apart.precision.is_half else ()
+    written = _save_quantised(model, plan, precision, out, nothing_to_quantise(graph, model.graph))
+    return replace(written, kept=_instead(written.kept, report))
+
+
+def _instead(kept: Iterable[Kept], better: Iterable[Kept]) -> tuple[Kept, ...]:
+    """`kept` with what is known better of a node."""
+    known = {each.node: each for each in better}
+    return tuple(known.get(each.node, each) for each in kept)
+
+
+def _opened(fp32: Path, precision: Precision) -> ir.Model:
+    """A float graph at an opset that has kernels of the precision."""
+    model = open_float_graph(fp32)
+    if precision is Precision.BF16 and model.graph.opset_imports[""] < LEAST_OPSET:
+        return at_opset(model, LEAST_OPSET)
+    return model
 
 
 def _copy(fp32: Path, out: Path) -> None:
@@ -114,7 +131,7 @@ def _write_quantised(
     fp32: Path, precision: Precision, out: Path, ranges: Ranges, keep: Collection[str]
 ) -> PrecisionReport:
     if precision is not Precision.FP8:
-        return write_int8(Quantisable(fp32, ranges), out, keep, precision)
+        return write_int8(Quantisable(fp32, ranges), out, Apart(keep))
     model = open_float_graph(fp32)
     plan = insert_fp8(model, ranges, keep)
     return _save_quantised(model, plan, precision, out, nothing_for_fp8(fp32, model.graph))

@@ -64,7 +64,7 @@ def test_int4_weights_run_in_float32_and_the_record_says_so(
         "weights alone are INT4: the multiply-accumulates ran as float32 100.0%"
     ]
     assert record["accuracy"]["sqnr_db"] > 15
-    assert "2 of 6 nodes stay in fp32" in error
+    assert "2 of 6 nodes are not in int4" in error
 
 
 def _entry(home: Path, precision: str) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def test_the_manifest_tells_what_stays_float_in_fp16_and_its_range(own: list[obj
         "maximum": 0.0,
     }
     assert kept.keys() == {"mask_far", "mask_wide", "masked", "softmax"}
-    assert "4 of 23 nodes stay in fp32" in error
+    assert "4 of 23 nodes are not in fp16" in error
 
 
 def test_fp16_is_written_by_rule_where_nothing_can_run_the_graph(

@@ -125,6 +125,27 @@ def test_the_mixed_graph_tells_where_it_comes_from_and_is_the_one_that_runs(
     assert 0 < record.executed.macs_by_type["int8"] < 1
 
 
+def test_the_layers_that_are_kept_can_be_in_float16(
+    graph: Path, feeds: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    out = tmp_path / "out"
+    code, found, error = run(
+        capsys, graph, "--feeds", feeds, "--gate", GATE, "--kept-in", "fp16", "--out", out
+    )
+    assert code == 0, error
+    assert found["repair"]["kept_in"] == "fp16"
+    assert found["repair"]["kept"] == [BAD]
+    assert found["repair"]["verdict"].startswith("1 of 5 layers in fp16 meet the gate of 0.999")
+    assert "nodes are not in int8-mixed" in error
+    assert "kept in float16 to hold the accuracy" in error
+    model = onnx.load(out / "int8-mixed.onnx")
+    weights = {each.name: each.data_type for each in model.graph.initializer}
+    (bad,) = (node for node in model.graph.node if node.name == BAD)
+    assert weights[bad.input[1]] == onnx.TensorProto.FLOAT16
+    with np.load(feeds) as archive:
+        assert _cosine(graph, out / "int8-mixed.onnx", archive["images"][1::2]) >= GATE
+
+
 def test_it_is_told_in_tables_and_drawn(graph: Path, feeds: Path, tmp_path: Path, capsys: Capture) -> None:
     out = tmp_path / "out"
     flags = ("--feeds", feeds, "--gate", GATE, "--out", out, "--top", "2", "--table")
@@ -133,7 +154,7 @@ def test_it_is_told_in_tables_and_drawn(graph: Path, feeds: Path, tmp_path: Path
     lines = text.splitlines()
     assert any(line.split()[:3] == ["1", BAD, "Conv"] and line.split()[-1] == "kept" for line in lines)
     assert "and 3 more" in text
-    assert any(line.startswith("1 of 5 layers in float32 meet the gate of 0.999") for line in lines)
+    assert any(line.startswith("1 of 5 layers in fp32 meet the gate of 0.999") for line in lines)
     assert "1 of 5 layers in float: mean cosine with fp32" in error
     assert json.loads((out / "sensitivity.json").read_text())["layers"][0]["node"] == BAD
     texts = [each.text for each in ET.parse(out / "sensitivity.svg").iter() if each.tag.endswith("text")]
@@ -157,7 +178,7 @@ def test_a_gate_that_no_mixture_meets_is_a_no(graph: Path, feeds: Path, capsys: 
     assert (found["repair"]["met"], found["repair"]["kept"], found["repair"]["graph"]) == (False, None, None)
     assert "nearest" in {each["standing"] for each in found["repair"]["candidates"]}
     last = error.splitlines()[-1]
-    assert last.startswith("error: no mixture of int8 and float32 meets the gate of 1: mean cosine with fp32")
+    assert last.startswith("error: no mixture of int8 and fp32 meets the gate of 1: mean cosine with fp32")
     assert last.endswith("use fp32, fp16 or bf16, or a lower --gate")
 
 
@@ -266,14 +287,14 @@ def test_the_verdict_names_what_was_reached_and_what_it_costs() -> None:
     int8 = _candidate(0, 0.67, 3.0, precision=Precision.INT8)
     fp32 = _candidate(4, 1.0, 1.0, precision=Precision.FP32)
     mixed = _candidate(2, 0.992, 2.0)
-    repair = Repair(0.99, "top-1 agreement", 64, mixed.kept, (int8, mixed, fp32))
+    repair = Repair(0.99, "top-1 agreement", 64, Precision.FP32, mixed.kept, (int8, mixed, fp32))
     assert verdict(repair) == (
-        "2 of 4 layers in float32 meet the gate of 0.99: top-1 agreement 99.20 % on 64 samples"
+        "2 of 4 layers in fp32 meet the gate of 0.99: top-1 agreement 99.20 % on 64 samples"
         " (int8: 67.00 %), 2.00x the speed of fp32 (int8: 3.00x)"
     )
     assert [standing(each, repair) for each in repair.candidates] == ["", "chosen", ""]
     failed = replace(repair, gate=0.999, kept=None)
-    assert verdict(failed).startswith("no mixture of int8 and float32 meets the gate of 0.999")
+    assert verdict(failed).startswith("no mixture of int8 and fp32 meets the gate of 0.999")
     assert standing(mixed, failed) == "nearest"
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from calibration.bias import corrected_biases, stored_biases
 from calibration.collect import calibrate
+from calibration.mixture import Apart
 from calibration.observers.contract import NotFiniteError
 from calibration.observers.patches import MeanRow, Window
 from calibration.prepare import Quantisable
@@ -84,7 +85,7 @@ def test_a_layer_that_is_kept_in_float_keeps_its_bias(tmp_path: Path) -> None:
         graph, calibrate(graph, feeds, "min-max"), {}, corrected_biases(graph, lambda: feeds, {})
     )
     kept, *_ = quantisable.biases
-    stored = stored_biases(write_int8(quantisable, tmp_path / "mixed.onnx", keep=[kept]).path)
+    stored = stored_biases(write_int8(quantisable, tmp_path / "mixed.onnx", Apart([kept])).path)
     np.testing.assert_array_equal(stored[kept], stored_biases(graph)[kept])
     assert np.any(stored[kept] != quantisable.biases[kept])
 

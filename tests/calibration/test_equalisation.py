@@ -12,8 +12,8 @@ from calibration.channels import FIXED, channel_groups
 from calibration.collect import calibrate
 from calibration.equalisation import equalise, uneven_tensors
 from calibration.graphs import open_float_graph
+from calibration.mixture import Apart
 from calibration.observers.channels import ChannelExtremes
-from calibration.precision import Precision
 from calibration.prepare import Quantisable, rescale
 from calibration.recipe import Recipe
 from calibration.write import write_int8
@@ -249,6 +249,6 @@ def test_a_mixture_of_precisions_still_opens(tmp_path: Path) -> None:
     rescale(graph, tmp_path / "even.onnx", lambda: feeds, Recipe("min-max", equalise=0.5))
     ranges = calibrate(tmp_path / "even.onnx", feeds, "min-max")
     out = tmp_path / "mixed.onnx"
-    report = write_int8(Quantisable(tmp_path / "even.onnx", ranges), out, ["c3"], Precision.INT8_MIXED)
+    report = write_int8(Quantisable(tmp_path / "even.onnx", ranges), out, Apart(["c3"]))
     assert "c3" not in report.converted
     assert _run(out, feeds[0]).shape == (1, 4, 8, 8)
