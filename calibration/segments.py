@@ -71,9 +71,10 @@ def write_segments(
     return list(_written(fast, parts, sources, folder))
 
 
-def open_segment(segment: Segment, *, alone: bool) -> Any:
+def open_segment(segment: Segment, threads: int, *, alone: bool) -> Any:
     """A session that runs `segment` as ONNX Runtime has optimised it; raises UnavailableError.
 
+    threads: inside one run; several may go on at a time.
     alone: there is no other segment to share memory with.
     """
     onnxruntime = _onnxruntime()
@@ -82,7 +83,7 @@ def open_segment(segment: Segment, *, alone: bool) -> Any:
         _share_memory()
         entries["session.use_env_allocators"] = "1"
     level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return _open(segment.path, entries, graph_optimization_level=level)
+    return _open(segment.path, entries, graph_optimization_level=level, intra_op_num_threads=threads)
 
 
 @cache

@@ -9,10 +9,12 @@ import gc
 import math
 import os
 import tempfile
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import onnx_ir as ir
@@ -33,6 +35,13 @@ _FLOOR = 64 * 2**20
 ResNet50 then is one segment; four more, of 16 MiB each, cost 1 ms an image where plain inference takes 17.
 """
 
+
+_AT_ONCE = 2
+"""Samples that are run at a time, each on its share of the cores: while one is seen, the other computes.
+
+On 2 cores ResNet50's min-max takes 1.15 times what plain inference does; one sample after the other, each
+on both cores, 1.22 times.
+"""
 
 _MOST_THREADS = 8
 """More would wait for memory: seeing a value takes less time than reading it."""
@@ -65,26 +74,37 @@ def observe(
     count, runner = 0, None
     with (
         tempfile.TemporaryDirectory(prefix="calibration-") as folder,
+        ThreadPoolExecutor(_AT_ONCE) as runs,
         ThreadPoolExecutor(_threads()) as pool,
     ):
+        pending: deque[Future[None]] = deque()
         for sample in progress(samples, what):
             if runner is None:
-                runner = _Runner(model, observers, Path(folder), sample)
+                runner = _Runner(model, observers, Path(folder), sample, pool)
                 del model
                 gc.collect()  # graphs are full of cycles, and hold on to the pages of their weights' files
-            runner.run(sample, count + 1, pool)
+            if len(pending) == _AT_ONCE:
+                pending.popleft().result()
+            pending.append(runs.submit(runner.run, sample, count + 1, *runner.next_turns()))
             count += batch_size(sample)
+        for run in pending:
+            run.result()
     if count == 0:
         raise CalibrationError(f"no feeds to calibrate {graph} on; give at least one sample")
     return count
 
 
-def _threads() -> int:
-    """As many as the cores this process may use, up to what memory can feed."""
+def _cores() -> int:
+    """As many as this process may use."""
     try:
-        return min(len(os.sched_getaffinity(0)), _MOST_THREADS)
+        return len(os.sched_getaffinity(0))
     except AttributeError:  # not on this system
-        return min(os.cpu_count() or 1, _MOST_THREADS)
+        return os.cpu_count() or 1
+
+
+def _threads() -> int:
+    """That see one sample: one core is left to the sample after it."""
+    return max(1, min(_cores() - 1, _MOST_THREADS))
 
 
 def whole(feeds: Iterable[Feed], specs: Sequence[TensorSpec]) -> Iterator[Feed]:
@@ -119,33 +139,60 @@ class _Stage:
 class _Runner:
     """The graph cut into segments that fit the first sample, each in a session of its own."""
 
-    def __init__(self, model: ir.Model, observers: Mapping[str, Observer], folder: Path, first: Feed) -> None:
+    def __init__(
+        self,
+        model: ir.Model,
+        observers: Mapping[str, Observer],
+        folder: Path,
+        first: Feed,
+        pool: Executor,
+    ) -> None:
         self._observers = observers
+        self._pool = pool
         self._given = [name for name in observers if name in first]
         sizes = _sizes(model, observers, first)
         computed = {name: sizes[name] for name in observers if name not in first}
         any_order = frozenset(name for name in computed if isinstance(observers[name], AnyOrder))
         segments = write_segments(model, computed, any_order, folder, _FLOOR) if computed else []
         self._stages = tuple(_open(segments))
+        self._ended = self._turns()
+        for each in self._ended:
+            each.set()
 
-    def run(self, sample: Feed, number: int, pool: Executor) -> None:
+    def next_turns(self) -> tuple[list[Event], list[Event]]:
+        """For `run`: what the sample before sets, and what this one does. Samples are seen in their order."""
+        before, self._ended = self._ended, self._turns()
+        return before, self._ended
+
+    def run(self, sample: Feed, number: int, before: Sequence[Event], ended: Sequence[Event]) -> None:
         """Show each observer its values of one sample, the `number`th of the stream."""
         alive: dict[str, Array] = dict(sample)
-        self._show({name: alive[name] for name in self._given}, number, pool)
-        for stage in self._stages:
-            inputs = {name: alive[name] for name in stage.segment.inputs}
-            made = dict(zip(stage.outputs, stage.session.run(stage.outputs, inputs), strict=True))
-            alive.update((name, made[name]) for name in stage.segment.passed)
-            self._show({name: made[at] for name, at in stage.segment.observed.items()}, number, pool)
-            for name in stage.finished:
-                del alive[name]
+        turns = zip(before, ended, strict=True)
+        try:
+            self._show({name: alive[name] for name in self._given}, number, *next(turns))
+            for stage, turn in zip(self._stages, turns, strict=True):
+                inputs = {name: alive[name] for name in stage.segment.inputs}
+                made = dict(zip(stage.outputs, stage.session.run(stage.outputs, inputs), strict=True))
+                alive.update((name, made[name]) for name in stage.segment.passed)
+                self._show({name: made[at] for name, at in stage.segment.observed.items()}, number, *turn)
+                for name in stage.finished:
+                    del alive[name]
+        finally:
+            for each in ended:  # or the next sample would wait for ever for one that failed
+                each.set()
 
-    def _show(self, values: Mapping[str, Array], number: int, pool: Executor) -> None:
+    def _turns(self) -> list[Event]:
+        """One for what is given, and one for each stage."""
+        return [Event() for _ in range(1 + len(self._stages))]
+
+    def _show(self, values: Mapping[str, Array], number: int, before: Event, ended: Event) -> None:
+        before.wait()
         first, *others = _shares(values, _threads())
-        pending = [pool.submit(self._show_share, values, names, number) for names in others]
+        pending = [self._pool.submit(self._show_share, values, names, number) for names in others]
         self._show_share(values, first, number)
         for each in pending:
             each.result()
+        ended.set()
 
     def _show_share(self, values: Mapping[str, Array], names: Iterable[str], number: int) -> None:
         for name in names:
@@ -180,7 +227,8 @@ def _open(segments: Sequence[Segment]) -> Iterator[_Stage]:
     for index, segment in enumerate(segments):
         outputs = tuple(dict.fromkeys([*segment.observed.values(), *segment.passed]))
         finished = tuple(name for name in segment.inputs if last[name] == index)
-        yield _Stage(segment, open_segment(segment, alone=len(segments) == 1), outputs, finished)
+        session = open_segment(segment, max(1, _cores() // _AT_ONCE), alone=len(segments) == 1)
+        yield _Stage(segment, session, outputs, finished)
 
 
 def _sizes(model: ir.Model, names: Iterable[str], feed: Feed) -> dict[str, int | None]:

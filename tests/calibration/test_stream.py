@@ -137,6 +137,31 @@ def test_values_in_any_order_are_the_same_values(tmp_path: Path, channels: int) 
 
 
 @pytest.mark.usefixtures("narrow")
+def test_samples_are_seen_in_their_order_though_several_are_run_at_a_time(tmp_path: Path) -> None:
+    graph = tiny.write(tmp_path / "g.onnx", BRANCHES, {})
+    count = 40
+    feeds = [{"x": np.full((1, 4), n, np.float32), "again": np.array(True)} for n in range(count)]
+    kept = {"x": Kept(), "a": Kept(), "b": Kept()}
+    observe(graph, feeds, kept)
+    for name, sign in {"x": 1, "a": 1, "b": -1}.items():
+        assert [float(values.max()) * sign for values in kept[name].values] == list(range(count))
+
+
+def test_an_observer_that_fails_is_heard_and_nothing_waits_for_it(tmp_path: Path) -> None:
+    class Failing(Kept):
+        def observe(self, values: Array) -> None:
+            super().observe(values)
+            if len(self.values) == 3:
+                raise ZeroDivisionError
+
+    graph = tiny.write(tmp_path / "g.onnx", BRANCHES, {})
+    feeds = _feeds(40, again=np.array(True))
+    with pytest.raises(ZeroDivisionError):
+        observe(graph, feeds, {"a": Failing(), "b": Kept()})
+    assert len(list(feeds)) > 30  # it did not go on to the end
+
+
+@pytest.mark.usefixtures("narrow")
 @pytest.mark.parametrize("again", [True, False])
 def test_what_branches_read_from_outside_is_handed_to_them(tmp_path: Path, again: bool) -> None:
     graph = tiny.write(tmp_path / "g.onnx", BRANCHES, {})
