@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from calibration.graphs import open_float_graph
+from calibration.int8_plan import nothing_to_quantise, plan_int8
 from calibration.observers import full_name, observer_maker
-from calibration.placement import nothing_to_quantise, plan_int8
 from calibration.ranges import Ranges
 from calibration.stream import observe
 from runtime.graphs import graph_digest

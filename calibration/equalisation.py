@@ -18,8 +18,8 @@ import onnx_ir as ir
 
 from calibration.channels import FIXED, Absorber, channel_groups
 from calibration.graphs import Names, add_initializer, add_node
+from calibration.int8_plan import Plan, plan_int8
 from calibration.observers.channels import ChannelExtremes
-from calibration.placement import Plan, plan_int8
 from runtime.tensors import Array
 
 _LEAST = 2.0**-12

@@ -18,7 +18,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from calibration.formats import FP8
-from calibration.placement import Plan, Reader, plan_int8
+from calibration.int8_plan import Plan, Reader, plan_int8
 from calibration.qdq import carry_out
 from calibration.ranges import Ranges
 from runtime.errors import CalibrationError

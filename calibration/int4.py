@@ -22,7 +22,7 @@ import numpy as np
 import onnx_ir as ir
 
 from calibration.graphs import Names, add_initializer, add_node
-from calibration.placement import KEPT
+from calibration.int8_plan import KEPT
 from runtime.costs import MULTIPLYING
 from runtime.tensors import Array
 

@@ -9,8 +9,8 @@ import onnx_ir as ir
 
 from calibration.half import HALF_FORMATS, convert_to_half
 from calibration.half_ranges import Magnitudes
+from calibration.int8_plan import epilogue
 from calibration.kept import Kept
-from calibration.placement import epilogue
 from calibration.precision import Precision
 
 

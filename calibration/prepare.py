@@ -13,8 +13,8 @@ from calibration.bias import set_biases
 from calibration.equalisation import equalise, smooth, uneven_tensors
 from calibration.gemm import split_gemms
 from calibration.graphs import open_float_graph, save_checked
+from calibration.int8_plan import Plan, plan_int8
 from calibration.observers.channels import ChannelExtremes
-from calibration.placement import Plan, plan_int8
 from calibration.qdq import carry_out
 from calibration.ranges import Ranges
 from calibration.recipe import Recipe

@@ -20,7 +20,8 @@ import onnx_ir as ir
 
 from calibration.formats import INT8, QuantFormat, scale_of
 from calibration.graphs import Names, add_initializer, add_node
-from calibration.placement import Plan
+from calibration.int8_plan import Plan
+from calibration.placement import MOVERS
 from calibration.ranges import Range, Ranges, symmetric_scale
 from calibration.tables import ROWS
 from runtime.tensors import Array
@@ -78,6 +79,18 @@ def carry_out(
             quantiser.quantise_weight(reader.node, *reader.weight)
     for look_up in plan.look_ups:
         quantiser.quantise_weight(look_up.node, 0, ROWS)
+    for node in tuple(graph):
+        if node.op_type == "LSTM" and _is_dequantised(node.inputs[0]):
+            quantiser.part(node)
+
+
+def _is_dequantised(value: ir.Value | None) -> bool:
+    """Whether a DQ made `value`, wherever it was moved since."""
+    maker = value.producer() if value is not None else None
+    if maker is None:
+        return False
+    moved = maker.op_type in MOVERS and _is_dequantised(maker.inputs[0])
+    return maker.op_type == "DequantizeLinear" or moved
 
 
 class _Quantiser:
@@ -114,6 +127,21 @@ class _Quantiser:
         node.replace_input_with(index, self._weights[weight, axis])
         if not weight.uses() and not weight.is_graph_output():
             del self._graph.initializers[str(weight.name)]
+
+    def part(self, node: ir.Node) -> None:
+        """Put a Clip without bounds, which changes nothing, between `node` and its first input.
+
+        NOTE: TensorRT-RTX 1.7 cannot build an LSTM that reads from a DQ: it moves the DQ into its loop, and
+        then finds the sizes wrong.
+        """
+        value = node.inputs[0]
+        if value is None:
+            raise ValueError(f"{node.name} has no first input")
+        clip = ir.node("Clip", [value], name=self._names.new(f"{node.name}_parted"))
+        clip.outputs[0].name = self._names.new(f"{value.name}_parted")
+        clip.outputs[0].type, clip.outputs[0].shape = value.type, value.shape
+        add_node(self._graph, clip, after=value)
+        node.replace_input_with(0, clip.outputs[0])
 
     def _stored_weight(self, weight: ir.Value, array: Array, axis: int) -> ir.Value:
         steps, scales = quantise_weight(array, axis, self._number)

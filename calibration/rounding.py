@@ -19,10 +19,10 @@ import onnx_ir as ir
 
 from calibration.gemm import split_gemms
 from calibration.graphs import open_float_graph
+from calibration.int8_plan import Reader, plan_int8
 from calibration.observers.contract import Observer
 from calibration.observers.patches import Moments, Window, blocks
 from calibration.observers.several import Several
-from calibration.placement import Reader, plan_int8
 from calibration.qdq import STORED
 from calibration.ranges import INT8_MAX, symmetric_scale
 from calibration.stream import observe

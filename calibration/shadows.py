@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from calibration.gemm import split_gemms
 from calibration.graphs import Names, open_float_graph
-from calibration.placement import nothing_to_quantise
+from calibration.int8_plan import nothing_to_quantise
 from calibration.prepare import Quantisable, quantise
 from runtime.costs import MULTIPLYING
 

@@ -14,9 +14,9 @@ from calibration.graphs import LEAST_OPSET, open_float_graph, save_checked
 from calibration.half import HALF_FORMATS, convert_to_half
 from calibration.half_ranges import Magnitudes
 from calibration.int4 import store_weights
+from calibration.int8_plan import Plan, nothing_to_quantise
 from calibration.kept import Kept
 from calibration.mixture import NOTHING_APART, Apart, narrow
-from calibration.placement import Plan, nothing_to_quantise
 from calibration.precision import Precision
 from calibration.prepare import Quantisable, quantise
 from calibration.ranges import Ranges

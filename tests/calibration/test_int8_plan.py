@@ -3,12 +3,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import onnx.defs
 import onnx_ir as ir
 import pytest
 
 from calibration.graphs import LEAST_OPSET, open_float_graph
-from calibration.placement import FLOAT_REASONS, FUSED_ACTIVATIONS, KEPT, PLACEMENTS, Plan, plan_int8
+from calibration.int8_plan import KEPT, Plan, plan_int8
+from calibration.placement import FLOAT_REASONS, FUSED_ACTIVATIONS, PLACEMENTS
 from tests.calibration import tiny
 
 
@@ -160,11 +162,54 @@ def test_what_a_convolution_hands_to_a_pool_that_stays_float_is_int8(tmp_path: P
     assert set(plan.sources) == {"x", "a", "s"}
 
 
-def test_what_is_also_read_otherwise_or_moved_first_stays_float(tmp_path: Path) -> None:
+def test_what_is_also_read_otherwise_stays_float_and_what_is_moved_before_it_is_joined_does_not(
+    tmp_path: Path,
+) -> None:
     """As the scores and offsets of a single-shot detector, which are turned before they are joined."""
     body = f"""{JOINED} [turn] t = Transpose<perm=[0,1,3,2]>(b) [join] j = Concat<axis=1>(r, t)
         [scale] k = Mul(j, s) [other] o = Sigmoid(r) [both] y = Concat<axis=1>(k, o)"""
-    assert set(_plan(_written(tmp_path, body, JOINED_SHAPES)).sources) == {"x"}
+    assert set(_plan(_written(tmp_path, body, JOINED_SHAPES)).sources) == {"x", "b"}
+
+
+def test_what_is_moved_to_an_output_keeps_its_shades(tmp_path: Path) -> None:
+    """As the heat maps of CPN, in which the greatest value is looked for."""
+    text = tiny.graph_text(
+        "(float[batch,3,8,8] x) => (float[batch,8,8,4] y)",
+        "[conv] c = Conv<pads=[1,1,1,1]>(x, w) [turn] y = Transpose<perm=[0,2,3,1]>(c)",
+    )
+    assert set(_plan(tiny.write(tmp_path / "g.onnx", text, {"w": (4, 3, 3, 3)})).sources) == {"x"}
+
+
+def test_what_float_operators_made_is_quantised_once_it_is_moved_and_joined(tmp_path: Path) -> None:
+    """As the features of Wide&Deep; the ranges are those of the features."""
+    text = tiny.graph_text(
+        "(float[batch,4] x, float[batch,2,2] z) => (float[batch,5] y)",
+        "[flat] f = Reshape(z, shape) [join] j = Concat<axis=1>(x, f) [dense] y = MatMul(j, w)",
+    )
+    graph = tiny.write(tmp_path / "g.onnx", text, {"w": (8, 5)}, shape=np.array([-1, 4]))
+    plan = _plan(graph)
+    assert plan.sources == {"j": ("x", "z")}
+    assert [reader.node.name for reader in plan.readers] == ["dense"]
+
+
+def test_what_products_with_a_bias_made_is_joined_as_int8(tmp_path: Path) -> None:
+    """As the towers of NCF: ONNX Runtime makes one integer kernel of product and bias."""
+    text = tiny.graph_text(
+        "(float[batch,4] x) => (float[batch,5] y)",
+        """[one] a = MatMul(x, u) [one_bias] ab = Add(a, bu) [two] b = MatMul(x, v) [two_bias] bb = Add(b, bv)
+        [join] j = Concat<axis=1>(ab, bb) [dense] y = MatMul(j, w)""",
+    )
+    shapes = {"u": (4, 4), "v": (4, 4), "bu": (4,), "bv": (4,), "w": (8, 5)}
+    plan = _plan(tiny.write(tmp_path / "g.onnx", text, shapes))
+    assert set(plan.sources) == {"x", "ab", "bb", "j"}
+    assert plan.sources["j"] == ("ab", "bb")
+
+
+def test_the_ranges_that_are_needed_do_not_depend_on_what_is_kept(tmp_path: Path) -> None:
+    graph = tiny.attention(tmp_path)
+    everything = set(_plan(graph).observed)
+    for keep in ("q", "k", "v", "out", "scores"):
+        assert set(plan_int8(open_float_graph(graph).graph, keep={keep}).observed) <= everything
 
 
 @pytest.mark.parametrize(("step", "named"), [("MatMul(h, w)", True), ("Add(h, h)", False)])
