@@ -89,12 +89,12 @@ class Executed:
 class BuildFacts:
     """What a session says of the engine it runs (TellsBuild).
 
-    cached:       whether it was read from a cache instead of built.
-    engine_bytes: of the engine, serialised.
+    cached:       whether it was read from a cache instead of built; None where there is no cache.
+    engine_bytes: of the engine, serialised; None where nobody has serialised it.
     """
 
-    cached: bool
-    engine_bytes: int
+    cached: bool | None
+    engine_bytes: int | None
 
 
 class Query(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,15 @@ import numpy as np
 import onnx_ir as ir
 
 from runtime.attestation import Circumstances, Ran, attest
-from runtime.backend import Boundary, Device, Executed, Query, SessionOptions
+from runtime.backend import Boundary, BuildFacts, Device, Executed, Query, SessionOptions
 from runtime.costs import node_macs
-from runtime.errors import FeedError, UnavailableError, UnsupportedError, UsageError, unknown_name
+from runtime.errors import FeedError, UnavailableError, UnsupportedError, unknown_name
 from runtime.graphs import input_specs, load, output_specs
 from runtime.lowering import LARGEST_LOWERED, LOWERING, held_bytes, lower, serialised
 from runtime.lowering_odd import WIDENED, store_odd_as_bytes
 from runtime.lowering_positive import POSITIVE, store_positive_as_uint8
 from runtime.openvino_ignored import refuse_ignored
+from runtime.openvino_properties import CACHE, PRECISION, check_given, core, properties_of
 from runtime.origins import Kernel, trace_back
 from runtime.raw import from_raw, is_numpys, to_raw
 from runtime.session import CheckedSession
@@ -29,10 +30,6 @@ EVIDENCE = "openvino's execution graph"
 
 _TYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16", "u8": "int8", "i8": "int8"}
 """OpenVINO's names of a kernel's precision as NumPy's; a u8 kernel is INT8 arithmetic."""
-
-_PRECISION = "INFERENCE_PRECISION_HINT"
-_PINNED = (_PRECISION, "EXECUTION_MODE_HINT")
-"""Properties that decide what is computed in, which is the file's to say."""
 
 _RESTORED = frozenset({"i4", "u4"})
 """A product by weights of 4 bits is called after these; it restores them as it goes, and computes in the type
@@ -60,9 +57,6 @@ _MULTIPLYING = _RECURRENT | {
 }
 """Layer types of the execution graph that multiply and accumulate."""
 
-_HINTS = ((ir.DataType.BFLOAT16, "bf16", "BF16"), (ir.DataType.FLOAT16, "f16", "FP16"))
-"""Type in the file, the hint that keeps it, and what the device calls the ability."""
-
 
 class OpenVINOBackend:
     """The `openvino` backend; a device is called as OpenVINO does, in lower case ("cpu", "gpu:0")."""
@@ -84,16 +78,15 @@ class OpenVINOBackend:
     def devices(self) -> tuple[Device, ...]:
         if self.unavailable():
             return ()
-        core = _core()
         return tuple(
-            Device(_our_name(name), str(core.get_property(name, "FULL_DEVICE_NAME")))
-            for name in core.available_devices
+            Device(_our_name(name), str(core().get_property(name, "FULL_DEVICE_NAME")))
+            for name in core().available_devices
         )
 
     def check_options(self, device: str, options: SessionOptions) -> None:
         """See runtime.backend.ChecksOptions."""
-        found = {_our_name(name): name for name in _core().available_devices}
-        _check_given(options.provider_options, found[device])
+        found = {_our_name(name): name for name in core().available_devices}
+        check_given(options.provider_options, found[device])
 
     def open(self, graph: Path, device: str, options: SessionOptions) -> OpenVINOSession:
         reason = self.unavailable()
@@ -103,17 +96,17 @@ class OpenVINOBackend:
             raise UnsupportedError(
                 "openvino cannot switch its graph optimisations off; use backend ort for that"
             )
-        found = {_our_name(name): name for name in _core().available_devices}
+        found = {_our_name(name): name for name in core().available_devices}
         if device not in found:
             raise unknown_name("device of backend openvino", device, found)
         model = load(graph)
         refuse_ignored(model)
         lowering = _lower(model)
-        properties = _properties(model, found[device], options)
+        properties = properties_of(model, found[device], options)
         try:
             return OpenVINOSession(
                 model,
-                _core().read_model(serialised(model) if lowering else str(graph)),
+                core().read_model(serialised(model) if lowering else str(graph)),
                 found[device],
                 properties,
                 Circumstances(EVIDENCE, lowering=lowering, settings=properties),
@@ -163,6 +156,12 @@ class OpenVINOSession(CheckedSession):
                 f"the graph does not accept this feed: {_line(error)}; check index ranges and shapes"
             ) from error
 
+    def built(self) -> BuildFacts:
+        """Whether the latest came from the folder that the user gave as CACHE_DIR."""
+        kept = CACHE in self._properties and self._compiled
+        latest = list(self._compiled.values())[-1] if kept else None
+        return BuildFacts(latest and latest.get_property("LOADED_FROM_CACHE"), engine_bytes=None)
+
     def close(self) -> None:
         self._compiled.clear()
         self._network = None
@@ -173,7 +172,7 @@ class OpenVINOSession(CheckedSession):
             try:
                 places = _places(self._network.inputs, self.inputs)
                 self._network.reshape({place: list(feed[name].shape) for name, place in places.items()})
-                self._compiled[shapes] = _core().compile_model(self._network, self._device, self._properties)
+                self._compiled[shapes] = core().compile_model(self._network, self._device, self._properties)
             except RuntimeError as error:
                 raise UnsupportedError(
                     f"openvino cannot compile the graph for {self._device}: {_line(error)};"
@@ -186,7 +185,7 @@ class OpenVINOSession(CheckedSession):
         compiled = self._compiled_for(feed)
         execution_graph = compiled.get_runtime_model()
         # NOTE: a loop's own precision is that of its first input, often a counter; its body has the model's
-        inside = compiled.get_property(_PRECISION).get_type_name()
+        inside = compiled.get_property(PRECISION).get_type_name()
         kernels = _multiplying_kernels(execution_graph, macs.keys(), inside)
         ran = trace_back(kernels, self._model.graph, macs)
         recurrent = _recurrent(execution_graph, self._model.graph, macs.keys(), inside)
@@ -301,13 +300,6 @@ def _recurrent(execution_graph: Any, graph: ir.Graph, products: Set[str], inside
     return {str(node.name): ran for node in graph if node.op_type in kinds and node.name in products}
 
 
-@cache
-def _core() -> Any:
-    import openvino
-
-    return openvino.Core()
-
-
 def _our_name(device: str) -> str:
     return device.lower().replace(".", ":")
 
@@ -339,42 +331,6 @@ def _joins_integers(model: ir.Model) -> bool:
         if value is not None
     )
     return any(node is not None and node.op_type == "DequantizeLinear" for node in producers)
-
-
-def _properties(model: ir.Model, device: str, options: SessionOptions) -> dict[str, str]:
-    properties = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "NUM_STREAMS": "1",
-        _PRECISION: _precision_hint(model, device),
-    }
-    if "DYNAMIC_QUANTIZATION_GROUP_SIZE" in _core().get_property(device, "SUPPORTED_PROPERTIES"):
-        # NOTE: of itself (32) it quantises to int8 what is multiplied by weights of 4 bits: an error of 0.5 %
-        # that the file does not ask for, and that no execution graph tells of.
-        properties["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = "0"
-    if options.threads is not None:
-        properties["INFERENCE_NUM_THREADS"] = str(options.threads)
-    _check_given(options.provider_options, device)
-    return {**properties, **options.provider_options}
-
-
-def _check_given(given: Mapping[str, str], device: str) -> None:
-    """Raises UsageError for a property the device does not have, and for one that is the file's to decide."""
-    for name in _PINNED:
-        if name in given:
-            raise UsageError(f"{name} is not to be set: the precision is the file's; give --precision for it")
-    access = _core().get_property(device, "SUPPORTED_PROPERTIES")
-    known = {name for name, kind in access.items() if kind == "RW"} - set(_PINNED)
-    for name in given:
-        if name not in known:
-            raise unknown_name(f"property of openvino's {device}", name, known)
-
-
-def _precision_hint(model: ir.Model, device: str) -> str:
-    """The type that the file's own values have, where the device can compute in it; else float32."""
-    found = {value.dtype for node in model.graph for value in node.outputs}
-    found |= {value.dtype for value in model.graph.initializers.values()}
-    abilities = _core().get_property(device, "OPTIMIZATION_CAPABILITIES")
-    return next((hint for dtype, hint, ability in _HINTS if dtype in found and ability in abilities), "f32")
 
 
 def _text(facts: Any, key: str) -> str:

@@ -11,7 +11,7 @@ import onnx_ir as ir
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from runtime.backend import Boundary, SessionOptions
+from runtime.backend import Boundary, BuildFacts, SessionOptions
 from runtime.errors import FeedError, UnsupportedError, UsageError
 from runtime.lowering import LOWERING
 from runtime.lowering_positive import POSITIVE
@@ -134,6 +134,20 @@ def test_properties_are_passed_on_and_declared(tmp_path: Path) -> None:
         assert settings["INFERENCE_PRECISION_HINT"] == "f32"
         compiled = session._compiled_for(CONV_CHAIN.feed())
         assert compiled.get_property("NUM_STREAMS") == 2
+
+
+def test_a_model_that_was_compiled_before_comes_from_the_folder_that_is_given(tmp_path: Path) -> None:
+    options = SessionOptions(provider_options={"CACHE_DIR": str(tmp_path / "compiled")})
+    found = []
+    for given in (SessionOptions(), options, options):
+        with _open(CONV_CHAIN, tmp_path, given) as session:
+            before = session.built()
+            found.append((session.run(CONV_CHAIN.feed())["y"], session.built(), session.executed()))
+            assert before == BuildFacts(cached=None, engine_bytes=None)
+    outputs, built, executed = zip(*found, strict=True)
+    assert [facts.cached for facts in built] == [None, False, True]
+    np.testing.assert_array_equal(outputs[1], outputs[2])
+    assert executed[1].macs_by_type == executed[2].macs_by_type
 
 
 def test_an_unknown_device_is_told_those_found(tmp_path: Path) -> None:
@@ -274,7 +288,7 @@ def test_what_a_loop_repeats_is_attested_in_the_models_precision(
     exact = x
     for _ in range(5):
         exact = np.tanh(exact @ weight)
-    monkeypatch.setattr("runtime.openvino._precision_hint", lambda model, device: hint)
+    monkeypatch.setattr("runtime.openvino_properties._precision_hint", lambda model, device: hint)
     with OpenVINOBackend().open(tmp_path / "g.onnx", "cpu", SessionOptions()) as session:
         error = np.abs(session.run({"x": x})["y"] - exact).max()
         told = session.executed().macs_by_type
