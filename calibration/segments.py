@@ -71,24 +71,25 @@ def write_segments(
     return list(_written(fast, parts, sources, folder))
 
 
-def open_segment(segment: Segment, threads: int, *, alone: bool) -> Any:
+def open_segment(segment: Segment, threads: int) -> Any:
     """A session that runs `segment` as ONNX Runtime has optimised it; raises UnavailableError.
 
     threads: inside one run; several may go on at a time.
-    alone: there is no other segment to share memory with.
     """
     onnxruntime = _onnxruntime()
-    entries = {"session.force_spinning_stop": "1"}
-    if not alone:
-        _share_memory()
-        entries["session.use_env_allocators"] = "1"
+    entries = {"session.force_spinning_stop": "1", "session.use_env_allocators": "1"}
+    _share_memory()
     level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     return _open(segment.path, entries, graph_optimization_level=level, intra_op_num_threads=threads)
 
 
 @cache
 def _share_memory() -> None:
-    """One arena for all segments: each would keep the most it ever held, and theirs add up."""
+    """One arena for all segments: each would keep the most it ever held, and theirs add up.
+
+    It grows by what is asked for. One that doubles, as a session's own does, kept 0.61 GB after 8 images of
+    ResNet50 and 0.68 after 512; this one 0.6 after both.
+    """
     onnxruntime = _onnxruntime()
     memory = onnxruntime.OrtMemoryInfo(
         "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT

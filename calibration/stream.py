@@ -227,7 +227,7 @@ def _open(segments: Sequence[Segment]) -> Iterator[_Stage]:
     for index, segment in enumerate(segments):
         outputs = tuple(dict.fromkeys([*segment.observed.values(), *segment.passed]))
         finished = tuple(name for name in segment.inputs if last[name] == index)
-        session = open_segment(segment, max(1, _cores() // _AT_ONCE), alone=len(segments) == 1)
+        session = open_segment(segment, max(1, _cores() // _AT_ONCE))
         yield _Stage(segment, session, outputs, finished)
 
 
