@@ -112,7 +112,7 @@ def _worth_it(readers: Iterable[Reader]) -> list[Reader]:
         node = reader.node
         if not _moves_or_joins(node) or any(_value(node, index) in integer for index in reader.activations):
             kept.append(reader)
-            integer.add(epilogue(_biased(node)))
+            integer.add(_integer_result(node))
     return kept
 
 
@@ -120,14 +120,11 @@ def _moves_or_joins(node: ir.Node) -> bool:
     return node.domain == "" and (node.op_type in MOVERS or node.op_type == "Concat")
 
 
-def _biased(node: ir.Node) -> ir.Value:
-    """What `node` makes, with the bias that runtimes fuse into the product of two matrices."""
+def _integer_result(node: ir.Node) -> ir.Value:
+    """What its kernel gives: of a product of two matrices, ONNX Runtime's adds the bias, too."""
     value = node.outputs[0]
-    uses = tuple(value.uses())
-    is_fused = node.op_type == "MatMul" and len(value.shape or ()) == 2 and len(uses) == 1
-    if is_fused and uses[0].node.op_type == "Add" and any(map(_is_constant, uses[0].node.inputs)):
-        return uses[0].node.outputs[0]
-    return value
+    takes_bias = node.op_type == "MatMul" and len(value.shape or ()) == 2
+    return epilogue(biased(value) if takes_bias else value)
 
 
 def _read_in_float(readers: list[Reader], quantised: Mapping[ir.Value, None]) -> Iterator[ir.Value]:
@@ -160,6 +157,15 @@ def nothing_to_quantise(path: Path, graph: ir.Graph) -> CalibrationError:
         f"{path} has nothing to quantise: INT8 needs a Conv, Gemm or MatMul on float32 with constant"
         f" weights, and the graph holds {found}; use fp32, fp16 or bf16"
     )
+
+
+def biased(value: ir.Value) -> ir.Value:
+    """The tensor after the constant that alone is added to `value`, or `value` itself."""
+    uses = tuple(value.uses())
+    if len(uses) != 1 or value.is_graph_output():
+        return value
+    node = uses[0].node
+    return node.outputs[0] if node.op_type == "Add" and any(map(_is_constant, node.inputs)) else value
 
 
 def epilogue(value: ir.Value) -> ir.Value:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
 from calibration.half import HALF_FORMATS, convert_to_half
 from calibration.half_ranges import Magnitudes
-from calibration.int8_plan import epilogue
+from calibration.int8_plan import biased, epilogue
 from calibration.kept import Kept
 from calibration.precision import Precision
 
@@ -38,7 +38,8 @@ def narrow(model: ir.Model, apart: Apart) -> tuple[Kept, ...]:
     """
     half = HALF_FORMATS[apart.precision]
     named = [node for node in model.graph if node.name in apart.layers]
-    only = {node for layer in named for node in (layer, *_fused(layer))}
+    makers = (value.producer() for layer in named for value in _results(layer))
+    only = {node for node in makers if node is not None}
     converted, kept = convert_to_half(model, half, apart.magnitudes, only)
     refused = {each.node: each for each in kept}
     reason = f"kept in {half.name} to hold the accuracy"
@@ -46,17 +47,7 @@ def narrow(model: ir.Model, apart: Apart) -> tuple[Kept, ...]:
     return tuple(Kept(name, reason) if name in converted else refused[name] for name in names)
 
 
-def _fused(layer: ir.Node) -> Iterator[ir.Node]:
-    """The nodes behind `layer` that run in its kernel."""
-    value = layer.outputs[0]
-    for use in tuple(value.uses()):
-        if len(value.uses()) == 1 and use.node.op_type == "Add" and _has_constant(use.node):
-            value = use.node.outputs[0]
-            yield use.node
-    activated = epilogue(value).producer()
-    if activated is not None and activated is not value.producer():
-        yield activated
-
-
-def _has_constant(node: ir.Node) -> bool:
-    return any(value is not None and value.const_value is not None for value in node.inputs)
+def _results(layer: ir.Node) -> tuple[ir.Value, ...]:
+    """What it makes, alone, with its bias, and after its activation; runtimes have one kernel for all."""
+    made = layer.outputs[0]
+    return made, biased(made), epilogue(biased(made))
