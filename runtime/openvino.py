@@ -277,6 +277,10 @@ def _type_of(facts: Any, inside: str) -> Ran:
     precision = _text(facts, "runtimePrecision")
     if _text(facts, "layerType") in _REPEATED or precision in _RESTORED:
         precision = inside
+    # NOTE: a product of float values by weights of 8 bits is called after these; its kernel's name tells
+    kernel = _text(facts, "primitiveType").rpartition("_")[2].lower()
+    if _TYPES.get(precision) == "int8" and _TYPES.get(kernel, "int8") != "int8":
+        precision = kernel
     return Ran(_TYPES.get(precision, precision))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from runtime.backend import SessionOptions
+from runtime.backend import Executed, SessionOptions
 from runtime.backends import get_backend
 from runtime.lowering_odd import WIDENED, store_odd_as_bytes
 from runtime.tensors import Array
@@ -53,12 +53,12 @@ def _constant(name: str, tensor: ir.TensorProtocol) -> ir.Value:
     )
 
 
-def _run(model: ir.Model, folder: Path, backend: str) -> tuple[Array, str | None]:
+def _run(model: ir.Model, folder: Path, backend: str) -> tuple[Array, Executed]:
     path = folder / "odd.onnx"
     ir.save(model, path)
     x = np.random.default_rng(1).standard_normal((4, ROWS), np.float32)
     with get_backend(backend).open(path, "cpu", SessionOptions()) as session:
-        return session.run({"x": x})["y"], session.executed().lowering
+        return session.run({"x": x})["y"], session.executed()
 
 
 each_type = pytest.mark.parametrize("data_type", [ir.DataType.INT4, ir.DataType.UINT4])
@@ -89,10 +89,12 @@ def test_openvino_multiplies_by_them_as_the_reference_does(
 ) -> None:
     pytest.importorskip("openvino")
     model = _model(ROWS, data_type, zero_point=False, transposed=transposed)
-    found, lowering = _run(model, tmp_path, "openvino")
+    found, executed = _run(model, tmp_path, "openvino")
     wanted, _ = _run(model, tmp_path, "reference")
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
-    assert lowering == WIDENED
+    assert executed.lowering == WIDENED
+    # its execution graph calls the kernel after its weights
+    assert executed.macs_by_type == {"float32": 1.0}
 
 
 def test_values_are_those_of_four_bits() -> None:
