@@ -18,6 +18,7 @@ from runtime.graphs import input_specs, load, output_specs
 from runtime.lowering import LARGEST_LOWERED, LOWERING, held_bytes, lower, serialised
 from runtime.lowering_odd import WIDENED, store_odd_as_bytes
 from runtime.lowering_positive import POSITIVE, store_positive_as_uint8
+from runtime.lowering_strided import PICKED, pick_first
 from runtime.openvino_ignored import refuse_ignored
 from runtime.openvino_properties import CACHE, PRECISION, check_given, core, properties_of
 from runtime.origins import Kernel, trace_back
@@ -319,6 +320,8 @@ def _lower(model: ir.Model) -> str | None:
         done.append(POSITIVE)
     if joins and lower(model):
         done.append(LOWERING)
+    if pick_first(model):
+        done.append(PICKED)
     return "; ".join(done) or None
 
 
