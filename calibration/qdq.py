@@ -112,6 +112,9 @@ class _Quantiser:
         ]
         quantise = self._node("QuantizeLinear", str(value.name), [value, *parameters])
         restore = self._node("DequantizeLinear", str(value.name), [quantise.outputs[0], *parameters])
+        quantise.outputs[0].type = ir.TensorType(self._number.data_type)
+        quantise.outputs[0].shape = restore.outputs[0].shape = value.shape
+        restore.outputs[0].type = value.type
         add_node(self._graph, quantise, after=value)
         add_node(self._graph, restore, after=quantise.outputs[0])
         for node, index in uses:
@@ -151,6 +154,7 @@ class _Quantiser:
             self._zero_point(scales.shape, axis),
         ]
         restore = self._node("DequantizeLinear", str(weight.name), inputs, {"axis": axis})
+        restore.outputs[0].type, restore.outputs[0].shape = weight.type, weight.shape
         add_node(self._graph, restore, after=weight)
         return restore.outputs[0]
 

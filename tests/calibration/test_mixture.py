@@ -95,6 +95,22 @@ def test_an_activation_is_fused_and_a_sum_of_two_activations_is_not(tmp_path: Pa
     }
 
 
+@HALVES
+def test_a_layer_may_read_what_others_read_as_int8(
+    precision: Precision, data_type: int, tmp_path: Path
+) -> None:
+    """As a branch of GoogLeNet, beside three others."""
+    text = tiny.graph_text(
+        "(float[batch,3,16,16] images) => (float[batch,8,16,16] y)",
+        """[stem] c = Conv<pads=[1,1,1,1]>(images, w) [relu] r = Relu(c)
+        [one] a = Conv<pads=[1,1,1,1]>(r, v) [two] b = Conv<pads=[1,1,1,1]>(r, u) [sum] y = Add(a, b)""",
+    )
+    shapes = {"w": (8, 3, 3, 3), "v": (8, 8, 3, 3), "u": (8, 8, 3, 3)}
+    graph = tiny.write(tmp_path / "g.onnx", text, shapes)
+    found = _computed_in(_written(graph, "one", precision=precision).path)
+    assert (found["one"], found["two"]) == (data_type, TensorProto.FLOAT)
+
+
 def test_what_float16_cannot_hold_is_kept_in_float32_and_says_why(tmp_path: Path) -> None:
     graph = planted(tmp_path)
     magnitudes = {**observe_magnitudes(graph, tiny.images(8)), "s2": Magnitudes(0.0, 1e6, 0.0)}
