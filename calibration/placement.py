@@ -53,7 +53,9 @@ class Placement:
     not_behind: frozenset[str] = frozenset()
 
 
-CHEAP_IN_FLOAT = frozenset({"AveragePool", "BatchNormalization", "Concat", "LSTM", "MaxPool"})
+CHEAP_IN_FLOAT = frozenset(
+    {"AveragePool", "BatchNormalization", "Concat", "GlobalAveragePool", "LSTM", "MaxPool", "ReduceMean"}
+)
 """What stays in float behind a convolution and does less than it would cost to have that in float, too.
 
 DenseNet has the most of it in front of a ReLU, SSD joins its boxes and scores, CRNN's letters go into an
