@@ -159,9 +159,10 @@ class OpenVINOSession(CheckedSession):
 
     def built(self) -> BuildFacts:
         """Whether the latest came from the folder that the user gave as CACHE_DIR."""
-        kept = CACHE in self._properties and self._compiled
-        latest = list(self._compiled.values())[-1] if kept else None
-        return BuildFacts(latest and latest.get_property("LOADED_FROM_CACHE"), engine_bytes=None)
+        if CACHE not in self._properties or not self._compiled:
+            return BuildFacts(cached=None, engine_bytes=None)
+        *_, latest = self._compiled.values()
+        return BuildFacts(latest.get_property("LOADED_FROM_CACHE"), engine_bytes=None)
 
     def close(self) -> None:
         self._compiled.clear()

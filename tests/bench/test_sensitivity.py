@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from bench.criterion import check_gate, criterion_of
 from bench.record import AccuracyRecord, Record
 from bench.sensitivity import Repair
 from bench.sensitivity_report import share, standing, verdict
-from bench.turns import LEAST_TURNS, MOST_TURNS, WARM_UP_TURNS, medians_in_turns
 from calibration.precision import Precision
 from model_zoo.spec import Exam, Labels, Question
 from model_zoo.tasks import CLASSIFICATION
@@ -325,42 +324,6 @@ def test_a_gate_is_a_share() -> None:
     check_gate(1.0)
     with pytest.raises(UsageError, match="above 0 and up to 1"):
         check_gate(1.01)
-
-
-class Clock:
-    """Nanoseconds that only queries spend."""
-
-    def __init__(self) -> None:
-        self.now = 0
-        self.ran: list[str] = []
-
-    def __call__(self) -> int:
-        return self.now
-
-    def query(self, name: str, *latencies: int) -> Callable[[], int]:
-        left = list(latencies)
-
-        def call() -> int:
-            self.ran.append(name)
-            latency = left.pop(0) if len(left) > 1 else left[0]
-            self.now += latency
-            return latency
-
-        return call
-
-
-def test_queries_take_turns_and_warm_up_does_not_count() -> None:
-    clock = Clock()
-    slow_at_first = clock.query("a", *([900] * WARM_UP_TURNS), 3, 5, 4, 100, 2)
-    assert medians_in_turns([slow_at_first, clock.query("b", 10)], 1, clock) == (4, 10)
-    assert clock.ran == ["a", "b"] * (WARM_UP_TURNS + LEAST_TURNS)
-
-
-@pytest.mark.parametrize(("duration", "turns"), [(70, 7), (10**9, MOST_TURNS)])
-def test_turns_go_on_for_as_long_as_asked_but_not_forever(duration: int, turns: int) -> None:
-    clock = Clock()
-    medians_in_turns([clock.query("a", 10)], duration, clock)
-    assert len(clock.ran) == WARM_UP_TURNS + turns
 
 
 def test_a_mixed_run_is_held_to_what_its_file_promises() -> None:
