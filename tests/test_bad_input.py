@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import resource
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from model_zoo.resnet_caffe import caffemodel, prototxt
 from model_zoo.resnet_weights import weights_of
 from runtime.tensors import Array
 from tests.bench.factories import write_tiny_model
-from tests.command import QUICK, bench
+from tests.command import PROGRAM, QUICK, bench
 from tests.model_zoo.resnet_relative import RELATIVE
 
 Capture = pytest.CaptureFixture[str]
@@ -224,8 +223,8 @@ def test_feeds_that_cannot_be_read_are_refused(
 def test_a_full_store_is_told_and_stays_good(home: Path, network: tuple[str, bytes], tmp_path: Path) -> None:
     """A limit on a file's size gives what a full disk gives: a write that fails in the middle."""
     flags = _caffe(tmp_path, network[0].encode(), network[1])
-    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # noqa: E731
-    code, out, error = bench(*flags, home=home, before=limit)
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)); {PROGRAM}"
+    code, out, error = bench(*flags, home=home, program=limited)
     assert (code, out) == (2, "")
     assert re.search("error: cannot write .*: File too large; free the disk, or set AIMATRIX_HOME", error)
     assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".") or path.suffix == ".onnx"]
