@@ -26,6 +26,7 @@ from runtime.backend import HOST, Backend, SessionOptions
 from runtime.backends import get_backend
 from runtime.errors import CrashedError, HarnessError, TimedOutError, UnavailableError, UnsupportedError
 from runtime.tensors import Feed
+from runtime.widened import Widened
 
 PRECISIONS = tuple(precision for precision in Precision if precision is not Precision.INT8_MIXED)
 """Those any graph can be written at; int8-mixed wants `bench sensitivity` before."""
@@ -34,9 +35,9 @@ _FEEDS = 8
 """Queries of a graph, of one sample each unless the graph fixes its batch: the error of ResNet50 in INT8
 differs by 40 dB between two samples."""
 
-_EXACT = ("ort", "reference")
+_EXACT = (get_backend("ort"), Widened(get_backend("ort")), get_backend("reference"))
 """Backends that run a file as it is written, each where those before it cannot: ONNX Runtime without its
-optimisations, and ONNX's evaluator, which is slow."""
+optimisations, the same for BF16, and ONNX's evaluator, which is slow."""
 
 _VARIANT = ":"
 """Between a model and its variant."""
@@ -179,13 +180,12 @@ class Judge:
         Raises UnavailableError where no backend runs it so.
         """
         refusals = []
-        for name in _EXACT:
-            exact = get_backend(name)
+        for exact in _EXACT:
             if exact.unavailable() is not None:
                 continue
             try:
                 return self._exact.answer(
-                    f"{name} as reference", self._job(exact, HOST, graph, plain=True)
+                    f"{exact.name} as reference", self._job(exact, HOST, graph, plain=True)
                 ).outputs
             except (UnsupportedError, CrashedError, TimedOutError) as error:
                 refusals.append(str(error))
