@@ -105,7 +105,9 @@ class _Counter:
             filled = np.not_equal(block, 0, out=self._filled[: block.size])
             zeros += block.size - int(np.count_nonzero(filled))
             total += self._rows_counted(block, factor)
-        signed = total.reshape(_COPIES, _SIGNED).sum(axis=0)
+        signed, *copies = total.reshape(_COPIES, _SIGNED)
+        for copy in copies:  # a third of the time of a sum over the axis
+            signed += copy
         counts: Array = signed[BINS:]
         counts[1:] += signed[BINS - 1 : 0 : -1]
         counts[0] -= zeros
