@@ -38,8 +38,8 @@ def conformance(  # noqa: PLR0913 - one parameter a flag
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Only these networks: a model with all its variants, NAME:VARIANT, an ONNX file, or a folder"
-            " of `bench export`; the whole zoo unless given, which takes hours.",
+            help="Only these networks: a model with all its variants, NAME:VARIANT (NAME: without one), an"
+            " ONNX file, or a folder of `bench export`; the whole zoo unless given, which takes hours.",
         ),
     ] = None,
     no_models: Annotated[bool, typer.Option("--no-models", help="Leave the networks out.")] = False,

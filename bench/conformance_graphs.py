@@ -67,7 +67,8 @@ class Network:
 class GraphPlan:
     """Which networks and precisions are put to which backend.
 
-    models: names of the zoo, each with all its variants, or one as NAME:VARIANT; ONNX files; bundles of
+    models: names of the zoo, each with all its variants, or one as NAME:VARIANT (NAME: is the one
+            without a name); ONNX files; bundles of
             `bench export`. None given means the whole zoo.
     limit_seconds: for opening a graph and its queries.
     """
@@ -87,12 +88,12 @@ def find_subjects(plan: GraphPlan) -> tuple[Subject, ...]:
 
 
 def _subjects(plan: GraphPlan, model: str) -> Iterator[Subject]:
-    name, _, variant = model.partition(_VARIANT)
+    name, chosen, variant = model.partition(_VARIANT)
     if Path(model).exists() or model.endswith(".onnx") or os.sep in model:
         yield find_subject(BenchPlan(plan.backend.name, (model,)), model, None)
         return
     spec = catalog.get_model(name)
-    for each in (variant,) if variant else spec.variants:
+    for each in (variant,) if chosen else spec.variants:
         for framework in catalog.get_variant(spec, each).build:
             found = BenchPlan(plan.backend.name, (name,), variant=each, frameworks=(framework,))
             yield find_subject(found, name, framework)

@@ -292,6 +292,7 @@ def test_a_model_means_all_its_variants_in_all_frameworks() -> None:
     assert len(found("resnet50")) == sum(len(variant.build) for variant in variants)
     assert {"resnet50 (tensorflow)", "resnet50 (caffe)"} <= set(found("resnet50"))
     assert found("ncf:gather") == ["ncf-gather (tensorflow)"]
+    assert found("resnet50:") == ["resnet50 (tensorflow)", "resnet50 (caffe)"]
 
 
 class _Interrupted(Display):

@@ -177,3 +177,15 @@ def test_whole_numbers_are_counted(wrong: int, passes: bool) -> None:
     found = compare(None, Precision.FP32, [Query({"y": want}, {"y": want}, {"y": got})], 1)
     assert (found.fault is None) == passes
     assert (found.error, found.of_answers) == (wrong / 100, True)
+
+
+@pytest.mark.parametrize(
+    ("queries", "differing", "passes"), [(8, 1, True), (8, 2, False), (4, 1, True), (3, 1, False)]
+)
+def test_one_query_of_several_may_stand_at_a_tie(queries: int, differing: int, passes: bool) -> None:
+    """A word of nine is more than a hundredth of the words of eight sentences."""
+    want, other = {"y": np.arange(9)}, {"y": np.array([*range(8), 99])}
+    put = [Query(want, want, other if number < differing else want) for number in range(queries)]
+    found = compare(None, Precision.BF16, put, 1)
+    assert (found.fault is None) == passes
+    assert found.error == pytest.approx(differing / 9 / queries)
