@@ -25,6 +25,7 @@ from runtime.errors import (
 )
 from runtime.graphs import input_specs, load, output_specs, was_given_names
 from runtime.lowering import LOWERING, lower, serialised
+from runtime.lowering_bias import take_biases_in
 from runtime.lowering_tables import LOOKED_UP_FIRST, look_up_first
 from runtime.origins import Kernel, trace_back
 from runtime.ort_providers import CPU, CUDA, Provider, chosen, plugged_in
@@ -36,8 +37,7 @@ from runtime.stepping import Carried, OrtStepper, Stepper
 from runtime.tensors import Feed
 
 _HINDERS_INTEGERS = ["MatMulAddFusion"]
-"""Makes a Gemm of a quantised MatMul and its float bias, which no integer kernel takes: ResNet50's
-classifier was then dequantised in every query (8.8 ms where 6.4 ms is possible)."""
+"""Unless runtime.lowering_bias has seen to what it makes of biases."""
 
 _FLOAT_ARITHMETIC = ("session.qdq_matmulnbits_accuracy_level", "1")
 """A product by int4 weights computes in float32, as the file has it: of itself ONNX Runtime 1.32 quantises
@@ -99,11 +99,12 @@ class OnnxRuntimeBackend:
         provider, settings = chosen(device, options)
         model = load(graph)
         lowered = ", ".join(_lowered(model)) if provider.name == CPU and options.optimize else ""
+        takes_biases = bool(lowered) and take_biases_in(model.graph)
         # NOTE: it calls the kernel of an unnamed node after its place in the optimised graph ("MatMul_3")
         source = model if lowered or was_given_names(model) else graph
         profile = Path(tempfile.mkdtemp(prefix="aimatrix-profile-"))
         try:
-            disabled = _disabled_optimizers(model, provider, lowered=bool(lowered))
+            disabled = _disabled_optimizers(model, provider, lowered=bool(lowered), takes_biases=takes_biases)
             session = _open(source, profile, options, (provider, settings), disabled)
         except HarnessError:
             shutil.rmtree(profile, ignore_errors=True)
@@ -282,9 +283,11 @@ def _lowered(model: ir.Model) -> Iterator[str]:
         yield LOOKED_UP_FIRST
 
 
-def _disabled_optimizers(model: ir.Model, provider: Provider, *, lowered: bool) -> Sequence[str]:
+def _disabled_optimizers(
+    model: ir.Model, provider: Provider, *, lowered: bool, takes_biases: bool
+) -> Sequence[str]:
     if lowered:
-        return _HINDERS_INTEGERS
+        return () if takes_biases else _HINDERS_INTEGERS
     if _holds_float8(model.graph):
         return _WRONG_FOR_FLOAT8
     halves = {ir.DataType.FLOAT16, ir.DataType.BFLOAT16}
