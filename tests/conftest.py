@@ -7,6 +7,7 @@ import zlib
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="none",
         help="heavy tests to run: none, all, or a share such as 1/7 that changes from day to day",
     )
+
+
+_died: set[str] = set()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_handlecrashitem(crashitem: str, report: Any, sched: Any) -> None:
+    """A test whose process died or hung runs once more, and the summary tells; twice is a failure.
+
+    Whole runtimes run in the processes that test, and one in thousands of runs ends in them.
+    """
+    if crashitem not in _died:
+        _died.add(crashitem)
+        sched.mark_test_pending(crashitem)
+        report.outcome = "rerun"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for test in sorted(_died):
+        terminalreporter.write_line(f"its process died or hung, and it was run once more: {test}")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
