@@ -83,6 +83,7 @@ PLACEMENTS: Mapping[str, Placement] = {
     "GlobalAveragePool": _AVERAGES,
     "ReduceMean": _AVERAGES,
     "MaxPool": _MOVES_DATA,
+    "Resize": _MOVES_DATA,
     "Concat": Placement(activations=None, carries=True, same_scale=True),
     **dict.fromkeys(sorted(MOVERS), _MOVES_DATA),
 }

@@ -1,4 +1,4 @@
-"""Every precision of three small networks through the runtimes' own parsers."""
+"""Every precision of four small networks through the runtimes' own parsers."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from tests.runtime.trt_zoo import refusal
 NETWORKS: Mapping[str, tuple[Callable[[Path], Path], Callable[[], list[Feed]]]] = {
     "cnn": (tiny.residual_cnn, lambda: list(tiny.images(4))),
     "wide cnn": (tiny.wide_cnn, lambda: list(tiny.wide_images(4))),
+    "pyramid": (tiny.pyramid, lambda: list(tiny.wide_images(4))),
     "attention": (tiny.attention, lambda: list(tiny.sentences(4))),
 }
 
-NO_MATRIX_OF_16_ROWS = {("cnn", Precision.INT4)}
+NO_MATRIX_OF_16_ROWS = {("cnn", Precision.INT4), ("pyramid", Precision.INT4)}
 
 
 def _cases(precisions: Iterable[Precision]) -> pytest.MarkDecorator:

@@ -31,7 +31,7 @@ def test_each_operator_of_the_tables_is_a_standard_one(op_type: str) -> None:
     placement = PLACEMENTS.get(op_type)
     if placement is not None:
         indices = [*(placement.activations or ()), *([placement.weight.index] if placement.weight else [])]
-        assert all(schema.inputs[index].type_str == "T" for index in indices)
+        assert all("tensor(float)" in schema.inputs[index].types for index in indices)
 
 
 def test_a_residual_network_is_int8_between_convolutions(tmp_path: Path) -> None:
@@ -160,6 +160,23 @@ def test_what_a_convolution_hands_to_a_pool_that_stays_float_is_int8(tmp_path: P
     shapes = {"w1": (4, 4, 3, 3), "w2": (6, 4, 3, 3), **dict.fromkeys("gbmv", (4,))}
     plan = _plan(_written(tmp_path, body, shapes))
     assert set(plan.sources) == {"x", "a", "s"}
+
+
+@pytest.mark.parametrize("mode", ["linear", "nearest"])
+def test_a_resize_keeps_the_scale_and_the_sum_before_it_is_int8(tmp_path: Path, mode: str) -> None:
+    """As in the bottlenecks of CPN's RefineNet, whose sums are enlarged before they are joined."""
+    plan = _plan(tiny.pyramid(tmp_path, mode))
+    assert [reader.node.name for reader in plan.readers] == ["first", "second", "sum", "larger", "last"]
+    assert plan.sources["r"] == plan.sources["l"] == ("r",)
+
+
+def test_a_resize_that_is_read_in_float_stays_so(tmp_path: Path) -> None:
+    body = """[conv] c = Conv<pads=[1,1,1,1]>(x, w) [larger] l = Resize<mode="linear">(c, , twice)
+        [end] y = Sigmoid(l)"""
+    shapes, twice = {"w": (4, 4, 3, 3)}, np.array([1, 1, 2, 2], np.float32)
+    text = tiny.graph_text("(float[batch,4,8,8] x) => (float[batch,4,16,16] y)", body)
+    plan = _plan(tiny.write(tmp_path / "g.onnx", text, shapes, twice=twice))
+    assert [reader.node.name for reader in plan.readers] == ["conv"]
 
 
 def test_what_is_also_read_otherwise_stays_float_and_what_is_moved_before_it_is_joined_does_not(

@@ -48,6 +48,21 @@ WIDE_CNN_SHAPES = {
     "w1": (32, 16, 3, 3), "b1": (32,), "w2": (32, 32, 3, 3), "w3": (10, 32), "b3": (10,),
 }  # fmt: skip
 
+PYRAMID = """
+<ir_version: 10, opset_import: ["": 22]>
+pyramid (float[batch,16,8,8] images) => (float[batch,16,16,16] maps) {
+    [first] c1 = Conv<pads=[1,1,1,1]>(images, w1, b1)
+    [second] c2 = Conv(images, w2)
+    [sum] s = Add(c1, c2)
+    [relu] r = Relu(s)
+    [larger] l = Resize<mode="MODE", coordinate_transformation_mode="half_pixel">(r, , twice)
+    [last] maps = Conv<pads=[1,1,1,1]>(l, w3, b3)
+}
+"""
+PYRAMID_SHAPES = {
+    "w1": (32, 16, 3, 3), "b1": (32,), "w2": (32, 16, 1, 1), "w3": (16, 32, 3, 3), "b3": (16,),
+}  # fmt: skip
+
 ATTENTION = """
 <ir_version: 10, opset_import: ["": 22]>
 attention (float[batch,6,16] x, int32[batch,6] mask) => (float[batch,6,16] y) {
@@ -113,6 +128,12 @@ def residual_cnn(folder: Path) -> Path:
 def wide_cnn(folder: Path) -> Path:
     """Of channels in multiples of 16, which FP8 convolutions want."""
     return write(folder / "wide_cnn.onnx", WIDE_CNN, WIDE_CNN_SHAPES)
+
+
+def pyramid(folder: Path, mode: str = "linear") -> Path:
+    """A sum that is resized before a convolution reads it, as in networks with features at several sizes."""
+    twice = np.array([1, 1, 2, 2], np.float32)
+    return write(folder / "pyramid.onnx", PYRAMID.replace("MODE", mode), PYRAMID_SHAPES, twice=twice)
 
 
 def attention(folder: Path) -> Path:
