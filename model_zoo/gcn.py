@@ -46,7 +46,7 @@ def _variant(network: Gcn) -> Variant:
         counts={"tensorflow": Counts(network.parameters, network.macs)},
         feeds=partial(feeds_of, network),
         task=NODE_CLASSES,
-        calibration_method="min-max",  # A and X hardly change, and clipping them takes links away
+        calibration_method="mean-squared-error",  # 28.3 dB; min-max 27.5, entropy takes links away: 10.7
         sizes=network.sizes(),
         check=partial(check, network),
         training=_training(network),
