@@ -34,7 +34,9 @@ from tests.performance.peers import interpreter
 from tests.performance.trials import Row, command, interleaved, python
 
 CONTESTANTS = os.environ.get(
-    "AIMATRIX_CONTEST", "resnet50 densenet121 googlenet ssd bert-base bert:minilm crnn ncf"
+    "AIMATRIX_CONTEST",
+    "resnet50 resnet101 densenet121 googlenet ssd bert-base bert:minilm crnn crnn:english-g2 ncf wide-deep din dien"
+    " gcn nmt:decoder-step",
 ).split()
 """Models, with a variant behind a colon."""
 
@@ -210,7 +212,7 @@ def _row(
     record = agreements[name]
     agreement = "" if record.agreement is None else f", {record.agreement:.1%} agree"
     sqnr = "" if record.sqnr_db is None else f", {record.sqnr_db:.1f} dB"
-    figure = f"{milliseconds[name]:.2f} ms{sqnr}{agreement}"
+    figure = f"{milliseconds[name]:.3g} ms{sqnr}{agreement}"
     return Row(
         f"{contest.title} {backend}: {name}",
         figure,
