@@ -35,8 +35,8 @@ from tests.performance.trials import Row, command, interleaved, python
 
 CONTESTANTS = os.environ.get(
     "AIMATRIX_CONTEST",
-    "resnet50 resnet101 densenet121 googlenet ssd bert-base bert:minilm crnn crnn:english-g2 ncf wide-deep din dien"
-    " gcn nmt:decoder-step",
+    "resnet50 resnet101 densenet121 googlenet ssd bert-base bert:minilm crnn crnn:english-g2 nmt:decoder-step"
+    " ncf wide-deep din dien gcn",
 ).split()
 """Models, with a variant behind a colon."""
 
