@@ -1,7 +1,7 @@
 """Prints docs/results/conformance.md's table of networks: `python docs/conformance_table.py FOLDER`.
 
 FOLDER holds what `bench conformance --no-operators --models NETWORK --out FILE.json` wrote, a file for each
-network and backend. A cell has the backends' errors, in the order of the head.
+network and backend. A cell has the errors of ort and openvino; of any other backend there are the verdicts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any
 from bench.conformance_distance import told_error
 
 _PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp8", "int4")
-_SHORT = {"unsupported": "-", "not applicable": "n/a", "timed out": "too long", "crashed": "crashed"}
+_SHOWN = ("ort", "openvino")
+_SHORT = {"unsupported": "-", "not applicable": "n/a", "timed out": "too long"}
 
 Graph = Mapping[str, Any]
 
@@ -27,17 +28,16 @@ def main(folder: Path) -> None:
     for path in sorted(folder.glob("*.json")):
         report = json.loads(path.read_text())
         found.setdefault(report["backend"], {}).update({graph["name"]: graph for graph in report["graphs"]})
-    backends = sorted(found, key=["ort", "openvino", "reference"].index)
-    for backend in backends:
-        count = Counter(graph["verdict"] for graph in found[backend].values())
+    for backend, graphs in found.items():
+        count = Counter(graph["verdict"] for graph in graphs.values())
         sys.stdout.write(f"{backend}: {', '.join(f'{n} {verdict}' for verdict, n in count.most_common())}\n")
-    head = (f"network ({' / '.join(backends)})", *_PRECISIONS)
+    head = (f"network ({' / '.join(_SHOWN)})", *_PRECISIONS)
     sys.stdout.write(f"\n{_row(head)}\n{_row(['---'] * len(head))}\n")
     for network in dict.fromkeys(graph["operator"] for graphs in found.values() for graph in graphs.values()):
-        each = [[found[b].get(f"{network} {p}") for b in backends] for p in _PRECISIONS]
+        each = [[found.get(b, {}).get(f"{network} {p}") for b in _SHOWN] for p in _PRECISIONS]
         sys.stdout.write(_row((network, *map(_cell, each))) + "\n")
-    for backend in backends:
-        for graph in found[backend].values():
+    for backend, graphs in found.items():
+        for graph in graphs.values():
             if graph["verdict"] in {"wrong", "crashed", "timed out"}:
                 sys.stdout.write(f"{backend}: {graph['name']}: {graph['verdict']}: {graph['said']}\n")
 
@@ -51,7 +51,7 @@ def _told(graph: Graph | None) -> str:
     if graph is None:
         return "not run"
     if graph["error"] is None:
-        return _SHORT[graph["verdict"]]
+        return _SHORT.get(graph["verdict"], str(graph["verdict"]))
     told = told_error(graph["error"], of_answers=graph["of_answers"])
     share = graph["ran_as"].get("int8", 1.0)
     return told if share > 0.995 or "int8" not in graph["name"] else f"{told} ({share:.0%})"
