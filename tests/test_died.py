@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-CLONE = Path(__file__).resolve().parent.parent
+from tests.command import CLONE
+
 ENDS = {"dies": "os._exit(1)", "hangs": "threading.Event().wait()"}
 
 

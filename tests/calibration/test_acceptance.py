@@ -49,7 +49,7 @@ def _at(network: tuple[Path, list[Feed]], precision: Precision) -> Path:
 @_cases(Precision)
 def test_tensorrt_parses_types_and_builds_it(network: tuple[Path, list[Feed]], precision: Precision) -> None:
     pytest.importorskip("tensorrt_rtx")
-    assert refusal(_at(network, precision), precision, {"batch": 2}) == ""
+    assert refusal(_at(network, precision), precision, {"batch": 4}) == ""
 
 
 @_cases([Precision.FP16, Precision.INT8, Precision.FP8])
