@@ -11,6 +11,9 @@ from calibration.ranges import Range
 from runtime.errors import CalibrationError
 from runtime.tensors import Array
 
+_INFINITY = np.float32(np.inf).view(np.uint32)
+"""Bits of floats without a sign are in the order of the floats; what has one, or is NaN, is beyond these."""
+
 
 class MinMaxObserver(AnyOrder):
     """Keeps two numbers."""
@@ -28,12 +31,20 @@ class MinMaxObserver(AnyOrder):
     def observe(self, values: Array) -> None:
         if values.size == 0:
             return
-        # NOTE: NumPy's min and max return NaN if any value is one; runtimes' ReduceMax need not.
-        minimum, maximum = float(values.min()), float(values.max())
+        minimum, maximum = self._extremes(values)
         if not (np.isfinite(minimum) and np.isfinite(maximum)):
             raise not_finite(values)
         self._minimum = min(self._minimum, minimum)
         self._maximum = max(self._maximum, maximum)
+
+    def _extremes(self, values: Array) -> tuple[float, float]:
+        """Of `values` and, where that saves reading them twice, of what was seen before."""
+        if self._minimum == 0.0:  # so it is behind a ReLU, and stays so unless there is a sign among the bits
+            greatest = values.view(np.uint32).max()
+            if greatest < _INFINITY:
+                return 0.0, float(greatest.view(np.float32))
+        # NOTE: NumPy's min and max return NaN if any value is one; runtimes' ReduceMax need not.
+        return float(values.min()), float(values.max())
 
     def merge(self, other: Self) -> None:
         self._minimum = min(self._minimum, other._minimum)

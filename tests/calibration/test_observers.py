@@ -91,8 +91,9 @@ def test_blocks_and_shapes_leave_no_trace(method: str) -> None:
 @settings(max_examples=60, deadline=None)
 @given(_STREAMS)
 def test_min_max_is_that_of_all_values_at_once(values: Array) -> None:
-    expected = Range(float(values.min()), float(values.max()), float(np.abs(values).max()))
-    assert _range("min-max", *values) == expected
+    for batch in (values, np.maximum(values, 0)):
+        expected = Range(float(batch.min()), float(batch.max()), float(np.abs(batch).max()))
+        assert _range("min-max", *batch) == expected
 
 
 @settings(max_examples=60, deadline=None)
@@ -194,6 +195,19 @@ def test_nan_and_infinity_are_refused(method: str, bad: float) -> None:
     values = np.array([1.0, bad, 2.0], np.float32)
     with pytest.raises(NotFiniteError, match=r"^1 NaN or infinite values of 3$"):
         _range(method, values)
+
+
+@METHODS
+@pytest.mark.parametrize("bad", [np.nan, -np.nan, np.inf, -np.inf])
+def test_they_are_refused_behind_a_relu(method: str, bad: float) -> None:
+    with pytest.raises(NotFiniteError, match=r"^1 NaN or infinite values of 3$"):
+        _range(method, np.array([0.0, 2.0], np.float32), np.array([1.0, bad, 0.0], np.float32))
+
+
+def test_a_sign_is_seen_behind_a_relu() -> None:
+    non_negative = np.array([0.0, 2.0], np.float32)
+    assert _range("min-max", non_negative, np.array([3.0, -0.0], np.float32)) == Range(0.0, 3.0, 3.0)
+    assert _range("min-max", non_negative, np.array([1.0, -4.0], np.float32)) == Range(-4.0, 2.0, 4.0)
 
 
 @METHODS
