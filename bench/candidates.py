@@ -18,7 +18,8 @@ from bench.examination import Examination
 from bench.feeds import fixed_batch
 from bench.gates import GATE
 from bench.manifest import GraphEntry
-from bench.opening import Ready, check_fits, opened
+from bench.opened import Ready
+from bench.opening import check_fits, opened
 from bench.plan import BenchPlan
 from bench.progress import Display
 from bench.record import AccuracyRecord

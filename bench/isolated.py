@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.measure import Limits
-from bench.opening import Bound, Measurement, Opened, open_here
+from bench.opened import Bound, Measurement, Opened, open_here
 from bench.record import BuildRecord
 from runtime.backend import Backend, Boundary, Executed, SessionOptions
 from runtime.isolation import Remote, Worker, telling
@@ -42,7 +42,7 @@ def opened_apart(
 
 @dataclass(frozen=True)
 class IsolatedSession:
-    """As bench.opening.Opened, which it has in the worker."""
+    """As bench.opened.Opened, which it has in the worker."""
 
     worker: Worker
     session: Remote[Opened]
@@ -62,7 +62,7 @@ class IsolatedSession:
 
 @dataclass(frozen=True)
 class IsolatedQuery:
-    """As bench.opening.Bound, which it has in the worker."""
+    """As bench.opened.Bound, which it has in the worker."""
 
     ready: IsolatedSession
     bound: Remote[Bound]

@@ -12,7 +12,8 @@ from bench.attestation import attest
 from bench.correctness import check_answers
 from bench.environment import environment
 from bench.feeds import check_batch, fixed_batch
-from bench.opening import Ready, check_fits, opened, usable_backend
+from bench.opened import Ready
+from bench.opening import check_fits, opened, usable_backend
 from bench.plan import BenchPlan, Cell
 from bench.progress import Display
 from bench.record import Record

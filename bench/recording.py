@@ -12,7 +12,7 @@ from bench.advice import Warned
 from bench.artefacts import Artefacts
 from bench.environment import package_version
 from bench.measure import Samples
-from bench.opening import Measurement
+from bench.opened import Measurement
 from bench.plan import BenchPlan, Cell
 from bench.record import (
     AccuracyRecord,

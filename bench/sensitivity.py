@@ -19,6 +19,8 @@ from bench.opening import usable_backend
 from bench.plan import BenchPlan
 from bench.progress import Display
 from bench.record import check_folder
+from bench.sensitivity_findings import Repair, Report
+from bench.sensitivity_picture import picture
 from bench.sensitivity_report import share, to_json
 from bench.store import StoredGraph
 from bench.subject import find_subject
@@ -64,57 +66,6 @@ class SensitivityPlan:
     def __post_init__(self) -> None:
         if self.gate is not None:
             check_gate(self.gate)
-
-
-@dataclass(frozen=True)
-class Repair:
-    """What became of the search.
-
-    criterion:  what the gate is about.
-    samples:    how many judged.
-    kept_in:    what layers that are not INT8 are in.
-    kept:       these layers; () where INT8 meets the gate as it is, None where nothing does.
-    candidates: FP32, INT8 and every mixture that was tried, by the number of layers in float.
-    graph:      the mixed graph in the store, where there is one.
-    """
-
-    gate: float
-    criterion: str
-    samples: int
-    kept_in: Precision
-    kept: tuple[str, ...] | None
-    candidates: tuple[Candidate, ...]
-    graph: StoredGraph | None = None
-
-    @property
-    def met(self) -> bool:
-        return self.kept is not None
-
-    @property
-    def int8(self) -> Candidate:
-        return next(each for each in self.candidates if each.precision is Precision.INT8)
-
-    @property
-    def best(self) -> Candidate:
-        """The chosen one; where nothing meets the gate, what came nearest."""
-        tried = [each for each in self.candidates if each.precision is not Precision.FP32]
-        if self.kept is None:
-            return max(tried, key=lambda each: (each.reached, each.speed_up))
-        return next(each for each in tried if each.kept == self.kept)
-
-
-@dataclass(frozen=True)
-class Report:
-    """What was found out, and on what."""
-
-    title: str
-    backend: str
-    device: str
-    feeds: str
-    synthetic: bool
-    fp32_sha256: str
-    sensitivity: Sensitivity
-    repair: Repair | None
 
 
 def analyse(plan: SensitivityPlan, home: Path, display: Display) -> Report:
@@ -244,8 +195,6 @@ def ranking_digest(sensitivity: Sensitivity) -> str:
 
 
 def _save(report: Report, folder: Path, display: Display) -> None:
-    from bench.sensitivity_picture import picture
-
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in ((PICTURE, picture(report)), (DOCUMENT, to_json(report))):
         with replacing_file(folder / name) as temporary:

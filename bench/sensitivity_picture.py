@@ -13,7 +13,7 @@ from bench.sensitivity_report import CHOSEN, DOMINATED, NEAREST, standing, verdi
 from calibration.precision import Precision
 
 if TYPE_CHECKING:
-    from bench.sensitivity import Repair, Report
+    from bench.sensitivity_findings import Repair, Report
     from calibration.sensitivity import LayerSensitivity
 
 WIDTH = 1000

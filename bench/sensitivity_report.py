@@ -15,7 +15,7 @@ from calibration.sensitivity import LayerSensitivity
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from bench.sensitivity import Repair, Report
+    from bench.sensitivity_findings import Repair, Report
 
 SCHEMA_VERSION: Final = 2
 """1: first version; 2: `kept_in`"""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from model_zoo.bert import Bert, BertSize, model_of
+from model_zoo.bert import model_of
+from model_zoo.bert_network import Bert, BertSize
 
 BASE = Bert(BertSize(layers=12, hidden=768, heads=12, intermediate=3072), sequence_length=384)
 

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from model_zoo.bert import Bert, BertSize, Head, layer_name
+from model_zoo.bert_network import Bert, BertSize, Head, layer_name
 from model_zoo.seeded import seeded_normal, seeded_uniform
 
 Tensor = NDArray[np.float32]

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from model_zoo.bert import EPSILON, MASKED, Bert, Gelu, Head, layer_name
+from model_zoo.bert_network import EPSILON, MASKED, Bert, Gelu, Head, layer_name
 from runtime.tensors import Array, TensorSpec
 
 if TYPE_CHECKING:

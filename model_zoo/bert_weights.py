@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from model_zoo.bert import Bert, Head
+from model_zoo.bert_network import Bert, Head
 from model_zoo.bert_seeded import seeded_weights
 from model_zoo.weights import Alias, read_weights, take
 from runtime.errors import UnavailableError

@@ -8,7 +8,7 @@ from model_zoo.behaviour import Moments
 from model_zoo.behaviour_layers import Tensor
 from model_zoo.behaviour_lesson import LikeLesson, Pupil, Recipe
 from model_zoo.behaviour_movielens import genre_of_films
-from model_zoo.dien import Dien, feed_of
+from model_zoo.dien_network import Dien, feed_of
 from model_zoo.dien_recurrence import AS_STEPS
 from model_zoo.dien_tensorflow import INPUTS, logits
 from runtime.progress import Progress

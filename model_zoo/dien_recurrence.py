@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from model_zoo.behaviour_layers import Tensor, Tensors
-from model_zoo.dien import WIDTH
+from model_zoo.dien_network import WIDTH
 
 
 @dataclass(frozen=True)

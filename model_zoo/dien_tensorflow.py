@@ -22,7 +22,7 @@ from model_zoo.behaviour_layers import (
     dense_sigmoid,
     normalise,
 )
-from model_zoo.dien import ATTENTION, AUXILIARY_OUTPUTS, NOT_CLICKED, OUTPUT, Dien
+from model_zoo.dien_network import ATTENTION, AUXILIARY_OUTPUTS, NOT_CLICKED, OUTPUT, Dien
 from model_zoo.dien_recurrence import AS_OPERATORS, AS_STEPS, Recurrences
 from runtime.tensors import Array, TensorSpec
 

@@ -8,7 +8,7 @@ from functools import partial
 from model_zoo.behaviour_layers import Tensor
 from model_zoo.behaviour_lesson import LikeLesson, Pupil, Recipe
 from model_zoo.behaviour_movielens import genre_of_films
-from model_zoo.din import Din, feed_of
+from model_zoo.din_network import Din, feed_of
 from model_zoo.din_tensorflow import inputs_of, logits
 from runtime.progress import Progress
 

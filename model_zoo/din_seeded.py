@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_zoo.behaviour_layers import ATTENTION_UNITS, Shape
-from model_zoo.din import ATTENTION, TAIL, Din
+from model_zoo.din_network import ATTENTION, TAIL, Din
 from model_zoo.seeded import seeded_normal
 from model_zoo.weights import read_weights, take
 from runtime.tensors import Array

@@ -18,7 +18,7 @@ from model_zoo.behaviour_layers import (
     dense_sigmoid,
     normalise,
 )
-from model_zoo.din import ATTENTION, INPUTS, OUTPUTS, TAIL, Candidates, Din
+from model_zoo.din_network import ATTENTION, INPUTS, OUTPUTS, TAIL, Candidates, Din
 from runtime.tensors import Array, TensorSpec
 
 if TYPE_CHECKING:

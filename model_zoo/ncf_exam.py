@@ -19,7 +19,7 @@ from runtime.progress import Progress
 from runtime.tensors import Array, Feed
 
 if TYPE_CHECKING:
-    from model_zoo.ncf import Ncf
+    from model_zoo.ncf_network import Ncf
 
 _USERS = 41
 """Of a batch; 943 are 23 of these."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from model_zoo.interactions import CANDIDATES, LeaveLastOut, movielens, read_interactions
-from model_zoo.ncf import Ncf
+from model_zoo.ncf_network import Ncf
 from model_zoo.samples import LazyFeeds, Samples, digest_of, uniforms
 from model_zoo.spec import Split
 from runtime.errors import UnavailableError, UsageError

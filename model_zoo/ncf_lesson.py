@@ -11,7 +11,7 @@ import numpy as np
 from model_zoo.adam import Adam
 from model_zoo.exam_parts import judged
 from model_zoo.interactions import LeaveLastOut, movielens
-from model_zoo.ncf import TABLES, Ncf
+from model_zoo.ncf_network import TABLES, Ncf
 from model_zoo.ncf_tensorflow import logits
 from model_zoo.seeded import seeded_normal
 from model_zoo.spec import Split

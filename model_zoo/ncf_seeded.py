@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model_zoo.ncf import PREDICT, TABLES, Ncf
+from model_zoo.ncf_network import PREDICT, TABLES, Ncf
 from model_zoo.seeded import seeded_normal
 from runtime.tensors import Array
 

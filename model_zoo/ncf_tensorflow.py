@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from model_zoo.ncf import LAYERS, PREDICT, Lookup, Ncf
+from model_zoo.ncf_network import LAYERS, PREDICT, Lookup, Ncf
 from runtime.tensors import Array, TensorSpec
 
 if TYPE_CHECKING:

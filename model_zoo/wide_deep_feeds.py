@@ -13,7 +13,7 @@ from model_zoo.census import NUMBERS, OCCUPATIONS, VOCABULARIES, WORDS, People, 
 from model_zoo.census_hashes import bucket_of, crossed_bucket_of
 from model_zoo.samples import LazyFeeds, Samples, alternate, digest_of, uniforms
 from model_zoo.spec import Split
-from model_zoo.wide_deep import BUCKETS, COLUMNS, age_buckets
+from model_zoo.wide_deep_network import BUCKETS, COLUMNS, age_buckets
 from runtime.errors import UnavailableError, UsageError
 from runtime.progress import Progress
 from runtime.tensors import Array, Feed

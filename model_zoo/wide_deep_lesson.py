@@ -13,8 +13,8 @@ from model_zoo.census import People, adult
 from model_zoo.exam_parts import judged
 from model_zoo.spec import Split
 from model_zoo.training import Step, compiled
-from model_zoo.wide_deep import LAYERS, LOGITS, units_of_inputs
 from model_zoo.wide_deep_feeds import numbered
+from model_zoo.wide_deep_network import LAYERS, LOGITS, units_of_inputs
 from model_zoo.wide_deep_seeded import seeded_weights
 from model_zoo.wide_deep_tensorflow import columns_of, logit, variables_of
 from runtime.progress import Progress, silent

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from model_zoo.seeded import seeded_normal
-from model_zoo.wide_deep import BIAS, EMBEDDING, LAYERS, LOGITS, shapes, units_of_inputs
+from model_zoo.wide_deep_network import BIAS, EMBEDDING, LAYERS, LOGITS, shapes, units_of_inputs
 from runtime.tensors import Array
 
 SEED = 0

@@ -16,7 +16,7 @@ import numpy as np
 
 from model_zoo.census import AGE_BOUNDARIES, NUMBERS, OCCUPATIONS, VOCABULARIES, WORDS
 from model_zoo.census_hashes import bucket_of, crossed_bucket_of
-from model_zoo.wide_deep import BUCKETS, COLUMNS
+from model_zoo.wide_deep_network import BUCKETS, COLUMNS
 from model_zoo.wide_deep_tensorflow import OUTPUTS, probabilities, scaled, scales, variables_of
 from runtime.errors import FeedError
 from runtime.tensors import Array, Feed, TensorSpec

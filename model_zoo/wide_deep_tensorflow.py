@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model_zoo.census import NUMBERS
-from model_zoo.wide_deep import (
+from model_zoo.wide_deep_network import (
     BIAS,
     COLUMNS,
     DEEP_INPUTS,

@@ -1,15 +1,9 @@
-"""What a session needs of CUDA, in plain numbers: the contract of its adapters, and their table."""
+"""What a session needs of CUDA, in plain numbers: the contract of its adapters."""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    from runtime.cuda_bindings import CudaBindings
-    from runtime.cuda_pycuda import PyCuda
+from typing import Protocol
 
 
 class Direction(StrEnum):
@@ -72,35 +66,3 @@ class CudaApi(Protocol):
     def launch(self, graph: int, stream: int) -> None: ...
 
     def destroy_graph(self, graph: int) -> None: ...
-
-
-def missing(name: str) -> str | None:
-    """One line that says what the adapter `name` lacks on this machine, or None."""
-    package, extra = _PACKAGES[name]
-    try:
-        importlib.import_module(package)
-    except ModuleNotFoundError:
-        return f"{name} is not installed: pip install '{extra}' in the clone"
-    except (ImportError, OSError) as error:
-        return (
-            f"{name} does not load ({' '.join(str(error).split())}): install its libraries, or reinstall it"
-        )
-    return None
-
-
-def _cuda_bindings() -> CudaBindings:
-    from runtime.cuda_bindings import CudaBindings
-
-    return CudaBindings()
-
-
-def _pycuda() -> PyCuda:
-    from runtime.cuda_pycuda import PyCuda
-
-    return PyCuda()
-
-
-CUDA_APIS: Mapping[str, Callable[[], CudaApi]] = {"cuda-bindings": _cuda_bindings, "pycuda": _pycuda}
-"""The default comes first."""
-
-_PACKAGES = {"cuda-bindings": ("cuda.bindings.runtime", ".[trt]"), "pycuda": ("pycuda.driver", ".[pycuda]")}

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from runtime import cuda, cuda_api, trt_layers
+from runtime import cuda, cuda_apis, trt_layers
 from runtime.attestation import Circumstances, attest
 from runtime.backend import Boundary, BuildFacts, Device, Executed, SessionOptions
 from runtime.costs import node_macs
-from runtime.cuda_api import CUDA_APIS, CudaApi
+from runtime.cuda_api import CudaApi
+from runtime.cuda_apis import CUDA_APIS
 from runtime.cuda_memory import Stream
 from runtime.errors import UnavailableError, UsageError, unknown_name
 from runtime.graphs import input_specs, load, output_specs
@@ -186,14 +187,14 @@ def _runs_rtx(capability: str) -> bool:
 
 def _without_adapter() -> str | None:
     """Why none of CUDA's adapters is here: what the first one lacks; None where there is one."""
-    reasons = [cuda_api.missing(name) for name in CUDA_APIS]
+    reasons = [cuda_apis.missing(name) for name in CUDA_APIS]
     return reasons[0] if all(reasons) else None
 
 
 def _with_adapter(options: TensorRTOptions) -> TensorRTOptions:
     """With the one asked for, or the first that is here; raises UnavailableError."""
-    name = options.cuda_api or next(name for name in CUDA_APIS if cuda_api.missing(name) is None)
-    reason = cuda_api.missing(name)
+    name = options.cuda_api or next(name for name in CUDA_APIS if cuda_apis.missing(name) is None)
+    reason = cuda_apis.missing(name)
     if reason:
         raise UnavailableError(reason)
     return replace(options, cuda_api=name)

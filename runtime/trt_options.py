@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runtime.backend import SessionOptions
-from runtime.cuda_api import CUDA_APIS
+from runtime.cuda_apis import CUDA_APIS
 from runtime.errors import UsageError, unknown_name
 from runtime.tensors import TensorSpec
 from runtime.trt_profile import SizeRange
@@ -40,7 +40,7 @@ class TensorRTOptions:
     """What SessionOptions says to a TensorRT backend.
 
     cuda_graph: launch each query as one CUDA graph.
-    cuda_api:   a name of runtime.cuda_api.CUDA_APIS; None is the first that is here.
+    cuda_api:   a name of runtime.cuda_apis.CUDA_APIS; None is the first that is here.
     ranges:     of open dimensions, by name: those an engine is built for, instead of one size each.
     """
 

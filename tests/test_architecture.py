@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,28 @@ def _imported(tree: ast.Module) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.module.partition(".")[0]
 
 
+def _names(modules: Iterable[Path]) -> dict[str, Path]:
+    """As imports have them; a package is its `__init__`."""
+    return {".".join(module.with_suffix("").parts).removesuffix(".__init__"): module for module in modules}
+
+
+def _imported_of(module: Path, names: Mapping[str, Path]) -> set[str]:
+    """Which of the modules `names` it imports, for type checkers alone or in a function too."""
+    found: set[str] = set()
+    for node in ast.walk(_tree(module)):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inside = {alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+            found.update(full if full in names else node.module for full in inside.values())
+    return found & set(names)
+
+
+def _check_no_circle(names: Mapping[str, Path]) -> None:
+    """Raises CycleError, which names the modules."""
+    TopologicalSorter({name: _imported_of(module, names) for name, module in names.items()}).prepare()
+
+
 def test_there_are_modules_in_every_package() -> None:
     assert {module.parts[0] for module in MODULES} == set(MAY_IMPORT)
 
@@ -67,6 +90,25 @@ def test_imports_go_one_way(module: Path) -> None:
         if package in MAY_IMPORT and package not in allowed
     ]
     assert wrong == []
+
+
+def test_no_modules_import_each_other() -> None:
+    """In a circle, none can be read first."""
+    _check_no_circle(_names(MODULES))
+
+
+def test_a_circle_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "CLONE", tmp_path)
+    (tmp_path / "runtime").mkdir()
+    for name, other in (("one", "two"), ("two", "three")):
+        (tmp_path / "runtime" / f"{name}.py").write_text(f"from runtime.{other} import x")
+    third = tmp_path / "runtime" / "three.py"
+    third.write_text("x = 1")
+    names = _names(Path("runtime") / f"{name}.py" for name in ("one", "two", "three"))
+    _check_no_circle(names)
+    third.write_text("def f():\n    from runtime import one")
+    with pytest.raises(CycleError, match=r"runtime\.one"):
+        _check_no_circle(names)
 
 
 @each_module
@@ -129,9 +171,8 @@ print("\\n".join(failed), end="")
 
 
 def test_every_module_imports_where_no_optional_package_is_installed() -> None:
-    names = [".".join(module.with_suffix("").parts).removesuffix(".__init__") for module in MODULES]
     result = subprocess.run(
-        [sys.executable, "-c", IMPORT_ALL, ",".join(OPTIONAL), ",".join(names)],
+        [sys.executable, "-c", IMPORT_ALL, ",".join(OPTIONAL), ",".join(_names(MODULES))],
         cwd=CLONE,
         capture_output=True,
         text=True,

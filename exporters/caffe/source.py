@@ -17,7 +17,7 @@ from exporters.caffe.post_processing import POST_PROCESSING, without_post_proces
 from exporters.caffe.python_layers import handlers_of
 from exporters.caffe.reading import read_caffemodel, read_files, read_prototxt
 from exporters.caffe.shapes import dims
-from exporters.caffe.sharing import merge_shared, written_out
+from exporters.caffe.shared import merge_shared, written_out
 from exporters.caffe.text import outline
 from exporters.mapped import let_go
 from runtime.errors import GraphError, UsageError

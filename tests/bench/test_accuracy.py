@@ -165,7 +165,7 @@ def test_answers_that_are_nothing_fail_and_the_worst_samples_are_shown(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A precision whose graph gives zeros: the gate fails, and what was right is among the lost."""
-    from bench.opening import Opened
+    from bench.opened import Opened
 
     real = Opened.run
 
@@ -301,7 +301,7 @@ def test_a_table_is_not_wider_than_asked(tiny: Path, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("tiny")
 def test_fidelity_is_of_what_executed_as_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lie = Executed(1.0, {"float32": 1.0}, (), None, "its word")
-    monkeypatch.setattr("bench.opening.Opened.executed", lambda opened: lie)
+    monkeypatch.setattr("bench.opened.Opened.executed", lambda opened: lie)
     network = replace(PLAN.network, variant="bare", precisions=(Precision.INT8,))
     (report,) = reports(replace(PLAN, network=network, backends=("ort",), samples=8), tmp_path)
     (row,) = report.rows

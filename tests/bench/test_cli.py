@@ -144,7 +144,7 @@ def test_interrupting_keeps_what_was_measured(
             raise KeyboardInterrupt
         return measure(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("bench.opening.measure", once)
+    monkeypatch.setattr("bench.opened.measure", once)
     flags = ["--batch", "1", "--batch", "2", "--json", "--out", str(tmp_path / "out"), "--in-process"]
     assert cli.main(["null", "--model", str(tiny), *flags, *QUICK]) == cli.INTERRUPTED
     told = capsys.readouterr()

@@ -32,7 +32,7 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
     slow(NullBackend, "open")
     slow(CheckedSession, "bind")
-    monkeypatch.setattr("bench.opening.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("bench.opened.time.perf_counter", lambda: clock[0])
     return clock
 
 
@@ -56,7 +56,7 @@ def test_what_a_session_holds_counts_in_every_peak(tmp_path: Path, monkeypatch: 
         def held_bytes(self) -> int:
             return 80
 
-    monkeypatch.setattr("bench.opening.PeakMemory", Memory)
+    monkeypatch.setattr("bench.opened.PeakMemory", Memory)
     graph = CONV_CHAIN.write(tmp_path)
     with opened(NullBackend(), graph, "cpu", SessionOptions(), None) as ready:
         builds = [ready.bind(CONV_CHAIN.feed(size), Boundary.DEVICE).build for size in (1, 3)]
@@ -89,7 +89,7 @@ def test_device_memory_is_what_the_driver_says_is_used_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used = iter([1000, 1700])
-    monkeypatch.setattr("bench.opening.used_device_bytes", lambda device: next(used))
+    monkeypatch.setattr("bench.opened.used_device_bytes", lambda device: next(used))
     with opened(NullBackend(), CONV_CHAIN.write(tmp_path), "cpu", SessionOptions(), None) as ready:
         assert ready.bind(CONV_CHAIN.feed(), Boundary.DEVICE).build.device_bytes == 700
 

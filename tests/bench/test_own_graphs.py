@@ -32,7 +32,7 @@ def _own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store of one's own, and no time spent on measuring: these tests are of everything before it."""
     monkeypatch.setenv("AIMATRIX_HOME", str(tmp_path / "home"))
     short = Limits(duration_ns=1, min_queries=3, window_ns=1, window_queries=1)
-    monkeypatch.setattr("bench.opening.measure", lambda run, limits: measure(run, short))
+    monkeypatch.setattr("bench.opened.measure", lambda run, limits: measure(run, short))
 
 
 def _normal(*shape: int, dtype: str = "float32") -> Array:

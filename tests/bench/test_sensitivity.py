@@ -19,7 +19,7 @@ from bench.attestation import attest
 from bench.candidates import Candidate, is_dominated
 from bench.criterion import check_gate, criterion_of
 from bench.record import AccuracyRecord, Record
-from bench.sensitivity import Repair
+from bench.sensitivity_findings import Repair
 from bench.sensitivity_report import share, standing, verdict
 from calibration.precision import Precision
 from model_zoo.spec import Exam, Labels, Question

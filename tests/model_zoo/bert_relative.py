@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from model_zoo.bert import Bert, BertSize, Gelu, Head
+from model_zoo.bert_network import Bert, BertSize, Gelu, Head
 from runtime.tensors import Array, Feed
 
 RELATIVE = Bert(BertSize(2, hidden=32, heads=4, intermediate=64, vocabulary=60, positions=24), 16)

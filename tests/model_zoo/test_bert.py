@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 
 from model_zoo import texts
-from model_zoo.bert import LARGE, MINILM, SPEC, Bert, BertSize, Head, build_tensorflow, feeds_of
+from model_zoo.bert import SPEC, build_tensorflow, feeds_of
 from model_zoo.bert_base import BASE
+from model_zoo.bert_network import LARGE, MINILM, Bert, BertSize, Head
 from model_zoo.bert_tensorflow import tensorflow_source
 from model_zoo.bert_weights import stored_weights, weights_of
 from model_zoo.spec import Split

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from model_zoo import bert_tensorflow
-from model_zoo.bert import LARGE, MINILM, Bert, BertSize, feeds_of, layer_name
+from model_zoo.bert import feeds_of
 from model_zoo.bert_base import BASE
+from model_zoo.bert_network import LARGE, MINILM, Bert, BertSize, layer_name
 from model_zoo.bert_seeded import outlier_features, seeded_weights
 from model_zoo.bert_tensorflow import Tensor, Weights
 from model_zoo.bert_weights import weights_of

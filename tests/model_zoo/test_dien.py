@@ -15,7 +15,8 @@ from onnx.reference import ReferenceEvaluator
 from exporters.export import export
 from model_zoo import dien
 from model_zoo.behaviour import mask_of
-from model_zoo.dien import ATTENTION, AUXILIARY, DEPLOYED, SPEC, WIDTH, Dien
+from model_zoo.dien import SPEC
+from model_zoo.dien_network import ATTENTION, AUXILIARY, DEPLOYED, WIDTH, Dien
 from model_zoo.dien_seeded import seeded_weights, weights_of
 from model_zoo.spec import Split
 from runtime.costs import node_macs, total_macs

@@ -17,7 +17,8 @@ from exporters.source import Source
 from model_zoo import din
 from model_zoo.behaviour import Catalogue
 from model_zoo.behaviour_layers import Shape
-from model_zoo.din import AS_RUN, ATTENTION, INPUTS, LARGE, MOVIELENS, SPEC, Candidates, Din
+from model_zoo.din import SPEC
+from model_zoo.din_network import AS_RUN, ATTENTION, INPUTS, LARGE, MOVIELENS, OUTPUTS, TAIL, Candidates, Din
 from model_zoo.din_seeded import seeded_weights
 from model_zoo.spec import Split
 from runtime.costs import total_macs
@@ -71,7 +72,7 @@ def test_the_second_candidate_costs_its_own_layers_alone() -> None:
 def test_scores_are_those_of_the_formula(network: Din) -> None:
     feed = _feed(network)
     ((name, scores),) = _source(network).run(feed).items()
-    assert name == din.OUTPUTS[network.candidates]
+    assert name == OUTPUTS[network.candidates]
     expected = np.array([_scores(network, feed, row) for row in range(len(feed["sl"]))])
     np.testing.assert_allclose(scores.reshape(expected.shape), expected, rtol=2e-5)
     assert scores.shape == {"first": (5, 1, 1), "one": (5, 1), "two": (5, 2)}[network.candidates]
@@ -117,7 +118,7 @@ def test_seeded_answers_differ_from_user_to_user(network: Din) -> None:
 
 def test_a_mirrored_layer_lets_the_mean_of_sigmoids_cancel_out() -> None:
     weights = dict(seeded_weights(SMALL))
-    for name in (*ATTENTION[1:], *din.TAIL[1:]):
+    for name in (*ATTENTION[1:], *TAIL[1:]):
         first, second = np.split(weights[f"{name}/kernel"], 2)
         np.testing.assert_array_equal(first, -second)
 

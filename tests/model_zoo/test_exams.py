@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model_zoo import sentences_head
+from model_zoo import sentences_fit
 from model_zoo.exam_parts import batched, column_of, judged, slices
 from model_zoo.metrics import METRICS, get_measure
 from model_zoo.reviews import reviews
@@ -353,7 +353,7 @@ def test_the_head_is_scikit_learns_logistic_regression() -> None:
     generator = np.random.default_rng(0)
     embeddings = generator.standard_normal((200, 6))
     happened = generator.random(200) < 1 / (1 + np.exp(-embeddings @ np.arange(6) / 4))
-    head = sentences_head.fitted(embeddings, happened)
+    head = sentences_fit.fitted(embeddings, happened)
     expected = linear_model.LogisticRegression(C=1.0, tol=1e-10, max_iter=10_000).fit(embeddings, happened)
     np.testing.assert_allclose(head.weights, expected.coef_[0], atol=1e-4)
     assert head.bias == pytest.approx(float(expected.intercept_[0]), abs=1e-4)

@@ -13,8 +13,9 @@ import onnx
 import pytest
 
 from exporters.export import export
-from model_zoo.ncf import GATHER, LARGE, MOVIELENS_100K, ONE_HOT, SPEC, Lookup, Ncf, build, check
+from model_zoo.ncf import SPEC, build, check
 from model_zoo.ncf_feeds import movielens_feeds, ratings_file_feeds, zipf_feeds
+from model_zoo.ncf_network import GATHER, LARGE, MOVIELENS_100K, ONE_HOT, Lookup, Ncf
 from model_zoo.ncf_seeded import weights_of
 from model_zoo.spec import Split
 from runtime.errors import FeedError, UsageError

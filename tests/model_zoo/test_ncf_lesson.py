@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from model_zoo.interactions import Interactions, LeaveLastOut
-from model_zoo.ncf import MOVIELENS_100K, Lookup, Ncf, build
+from model_zoo.ncf import build
+from model_zoo.ncf_network import MOVIELENS_100K, Lookup, Ncf
 from model_zoo.training import teach, weights_of, write_arrays
 from runtime.errors import UnavailableError
 from runtime.tensors import Array

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from model_zoo import bert, crnn, dien, din, gcn, nmt, seglink_layers, wide_deep
+from model_zoo import bert, crnn, dien, din, gcn, nmt, seglink_layers, wide_deep, wide_deep_network
 from model_zoo.bert_weights import stored_weights
 from model_zoo.cpn_layers import Sizes as CpnSizes
 from model_zoo.cpn_layers import cpn_network
 from model_zoo.crnn_layers import Sizes as CrnnSizes
 from model_zoo.crnn_layers import crnn_network
+from model_zoo.dien_network import Dien
+from model_zoo.din_network import Din
 from model_zoo.gcn_network import Gcn
 from model_zoo.gnmt_sources import Form
 from model_zoo.layers_model import _build_tensorflow as build_layers
@@ -47,8 +49,8 @@ _CPN = cpn_network(
     CpnSizes("little-cpn", depths=(1, 2, 1, 1), narrower=16, key_points=5, input_size=(96, 64)),
     supervised=True,
 )
-_DIEN = dien.Dien(users=9, items=50, categories=7)
-_DIN = din.Din(items=50, categories=7, users=9, embedding=4)
+_DIEN = Dien(users=9, items=50, categories=7)
+_DIN = Din(items=50, categories=7, users=9, embedding=4)
 _GCN = Gcn("cora", papers=40, vocabulary=12, classes=3, edges=140, words=90)
 _BERT = bert_relative.RELATIVE
 _GNMT = replace(gnmt_relative.RELATIVE, units=16)
@@ -133,7 +135,7 @@ ORIGINALS: Mapping[str, Original] = {
     ),
     "tkipf/gcn": Original(partial(gcn.build, _GCN), _GCN.shapes(), _same),
     "Estimator": Original(
-        wide_deep.build, wide_deep.shapes(), _same, ("part_0/Ftrl", "part_0/Ftrl_1"), partitions=2
+        wide_deep.build, wide_deep_network.shapes(), _same, ("part_0/Ftrl", "part_0/Ftrl_1"), partitions=2
     ),
     "SSD-Tensorflow": Original(
         partial(build_layers, _SSD),

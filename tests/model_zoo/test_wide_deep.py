@@ -11,11 +11,12 @@ import onnx
 import pytest
 
 from exporters.export import export
-from model_zoo import wide_deep
+from model_zoo import wide_deep_network
 from model_zoo.census import AGE_BOUNDARIES, NUMBERS, OCCUPATIONS, VOCABULARIES, WORDS, People
 from model_zoo.spec import Split
-from model_zoo.wide_deep import COLUMNS, DEEP_INPUTS, SPEC, UNITS, build, check, units_of_inputs
+from model_zoo.wide_deep import SPEC, build, check
 from model_zoo.wide_deep_feeds import ids_of, number_feeds, numbered
+from model_zoo.wide_deep_network import COLUMNS, DEEP_INPUTS, UNITS, units_of_inputs
 from model_zoo.wide_deep_seeded import seeded_weights, weights_of
 from runtime.errors import FeedError, UsageError
 from runtime.graphs import inspect
@@ -58,7 +59,7 @@ def probabilities_in_numpy(weights: Mapping[str, Array], feed: Feed) -> Array:
             numbers["education_num"],
             numbers["hours_per_week"],
             rows(np.eye(7), "marital_status"),
-            rows(w[wide_deep.EMBEDDING], "occupation"),
+            rows(w[wide_deep_network.EMBEDDING], "occupation"),
             rows(np.eye(6), "relationship"),
             rows(np.eye(9), "workclass"),
         ],
@@ -82,7 +83,7 @@ def test_it_counts_what_models_md_counts() -> None:
 
 
 def test_the_parts_are_those_of_models_md() -> None:
-    shapes = wide_deep.shapes()
+    shapes = wide_deep_network.shapes()
     wide = [shape for name, shape in shapes.items() if name.startswith("linear/") and len(shape) == 2]
     assert sum(rows for rows, _ in wide) == 3_049
     assert sum(int(np.prod(shape)) for name, shape in shapes.items() if name.startswith("dnn/")) == 25_876
@@ -150,7 +151,7 @@ def test_words_of_no_vocabulary_and_missing_ones_have_no_value() -> None:
 def with_every_absence() -> Feed:
     feed = numbered(people())
     for index, size in enumerate(COLUMNS.values()):
-        if index != wide_deep.AGE_COLUMN:
+        if index != wide_deep_network.AGE_COLUMN:
             feed["ids"][index, index] = size
     return feed
 
@@ -219,7 +220,7 @@ def test_a_number_that_its_column_lacks_is_refused(value: int, row: int, column:
 def test_a_bucket_that_is_not_the_ages_is_refused() -> None:
     feed = numbered(people())
     feed["numbers"][4, 0] = 18
-    feed["ids"][4, wide_deep.AGE_COLUMN] = 0
+    feed["ids"][4, wide_deep_network.AGE_COLUMN] = 0
     with pytest.raises(
         FeedError, match=r"puts an age of 18 into bucket 0 in row 4, expected 1: boundaries are 18, 25"
     ):

@@ -18,7 +18,7 @@ from exporters.tensorflow import TensorFlowSource, import_tensorflow
 from exporters.tensorflow_marked import onnx_operator
 from exporters.tensorflow_scan import scan
 from model_zoo.behaviour_layers import Tensor, Tensors
-from model_zoo.dien import WIDTH, Dien
+from model_zoo.dien_network import WIDTH, Dien
 from model_zoo.dien_recurrence import AS_OPERATORS, AS_STEPS, STEP, Recurrences, gru_tensors
 from model_zoo.dien_seeded import seeded_weights
 from runtime.backend import Boundary, Query, SessionOptions

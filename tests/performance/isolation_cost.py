@@ -11,7 +11,8 @@ from statistics import median
 import numpy as np
 
 from bench.measure import Limits
-from bench.opening import ReadyQuery, opened
+from bench.opened import ReadyQuery
+from bench.opening import opened
 from runtime.backend import Boundary, SessionOptions
 from runtime.backends import get_backend
 from runtime.isolation import LIMIT_SECONDS

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime import cuda_api
-from runtime.cuda_api import CUDA_APIS, CudaApi
+from runtime import cuda_apis
+from runtime.cuda_api import CudaApi
+from runtime.cuda_apis import CUDA_APIS
 from runtime.cuda_memory import Buffer, Stream
 from runtime.errors import UnavailableError, UnsupportedError, UsageError
 from tests.runtime.gpu_double import CudaRuntime, Status
@@ -300,9 +301,9 @@ def test_pycuda_keeps_to_one_thread() -> None:
 def test_a_package_that_is_missing_is_named_with_its_extra(
     name: str, module: str, extra: str, cuda: CudaRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert cuda_api.missing(name) is None
+    assert cuda_apis.missing(name) is None
     monkeypatch.setitem(sys.modules, module, None)
-    assert cuda_api.missing(name) == f"{name} is not installed: pip install '{extra}' in the clone"
+    assert cuda_apis.missing(name) == f"{name} is not installed: pip install '{extra}' in the clone"
 
 
 def test_a_package_that_does_not_load_says_what_it_says(
@@ -315,7 +316,7 @@ def test_a_package_that_does_not_load_says_what_it_says(
     for name in ("pycuda", "pycuda.driver"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.syspath_prepend(tmp_path)
-    reason = cuda_api.missing("pycuda")
+    reason = cuda_apis.missing("pycuda")
     monkeypatch.delitem(sys.modules, "pycuda", raising=False)
     assert (
         reason == "pycuda does not load (libcuda.so.1: cannot open): install its libraries, or reinstall it"

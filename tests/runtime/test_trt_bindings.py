@@ -190,7 +190,7 @@ def test_no_other_module_touches_tensorrt() -> None:
         for path in RUNTIME.glob("*.py")
         if re.search(r"^ *(import|from) tensorrt|import_module\(", path.read_text(encoding="utf-8"), re.M)
     }
-    assert imported == {"cuda_api.py", "trt.py", "trt_library.py", "trt_parser.py"}
+    assert imported == {"cuda_apis.py", "trt.py", "trt_library.py", "trt_parser.py"}
     subclassing = {path.name for path in RUNTIME.glob("trt*.py") if _bases(path.name)}
     assert subclassing == {"trt_library.py", "trt_outputs.py", "trt_progress.py"}
 

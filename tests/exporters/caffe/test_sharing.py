@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporters.caffe import caffe_pb2, sharing
+from exporters.caffe import caffe_pb2, shared
 from exporters.caffe.reading import read_caffemodel
 from exporters.caffe.source import CaffeSource
 from exporters.export import export
@@ -254,7 +254,7 @@ def test_a_caffemodel_of_doubles_is_checked_as_floats() -> None:
 
 def test_a_caffemodel_is_written_out_only_where_it_must_be(monkeypatch: pytest.MonkeyPatch) -> None:
     def written(text: str, model: bytes) -> bytes | None:
-        return sharing.written_out(CaffeSource(prototxt(text, *SHAPE), model).network, read_caffemodel(model))
+        return shared.written_out(CaffeSource(prototxt(text, *SHAPE), model).network, read_caffemodel(model))
 
     same = caffemodel(dict.fromkeys(("left", "right", "third"), blobs(0)))
     differing = caffemodel({"left": blobs(0), "right": blobs(0), "third": blobs(2)})
@@ -265,6 +265,6 @@ def test_a_caffemodel_is_written_out_only_where_it_must_be(monkeypatch: pytest.M
     assert [(layer.name, list(layer.blobs)) for layer in made.layer] == [
         (name, list(expected)) for name in ("left", "right", "third")
     ]
-    monkeypatch.setattr(sharing, "MAX_BYTES", 1 << 20)
+    monkeypatch.setattr(shared, "MAX_BYTES", 1 << 20)
     with pytest.raises(UnavailableError, match=r"OpenCV knows no shared blobs .* they have 1008 bytes"):
         written(SIAMESE, differing)
