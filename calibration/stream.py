@@ -24,6 +24,7 @@ from calibration.observers.contract import AnyOrder, NotFiniteError, Observer
 from calibration.segments import Segment, open_segment, write_segments
 from runtime.errors import CalibrationError, unknown_name
 from runtime.graphs import input_specs
+from runtime.memory import MemoryEstimate, available_bytes, check_memory, estimate_of_feeds
 from runtime.progress import Progress, silent
 from runtime.tensors import Array, Feed, TensorSpec, batch_size, check_feed, open_dimensions
 
@@ -37,11 +38,16 @@ ResNet50 then is one segment; four more, of 16 MiB each, cost 1 ms an image wher
 
 
 _AT_ONCE = 2
-"""Samples that are run at a time, each on its share of the cores: while one is seen, the other computes.
+"""Samples that are run at a time, if they fit, each on its share of the cores: while one is
+seen, the other computes.
 
 On 2 cores ResNet50's min-max takes 1.15 times what plain inference does; one sample after the other, each
 on both cores, 1.22 times.
 """
+
+_HELD_TWICE = 2
+"""What a segment is given and hands out is there beside what it computes with: a sample of SegLink takes
+1.3 GB at 1280x768, where its tensors alone are 0.65 GB."""
 
 _MOST_THREADS = 8
 """More would wait for memory: seeing a value takes less time than reading it."""
@@ -66,7 +72,8 @@ def observe(
     graph's batch dimension is open, so the values do not depend on how the samples were batched; not so
     where a sample's answer depends on the others of its batch: those stay `together`.
     Raises CalibrationError (no feeds, NaN or infinity in a tensor), FeedError, GraphError, UsageError
-    (no tensor of that name), UnavailableError (ONNX Runtime is not installed).
+    (no tensor of that name), UnavailableError (ONNX Runtime is not installed), UnsupportedError (not even one
+    sample fits into the memory).
     """
     model = _opened(graph, observers)
     inputs = input_specs(model)
@@ -80,10 +87,11 @@ def observe(
         pending: deque[Future[None]] = deque()
         for sample in progress(samples, what):
             if runner is None:
-                runner = _Runner(model, observers, Path(folder), sample, pool)
+                at_once = _at_once(model, graph, sample)
+                runner = _Runner(model, observers, Path(folder), sample, pool, at_once)
                 del model
                 gc.collect()  # graphs are full of cycles, and hold on to the pages of their weights' files
-            if len(pending) == _AT_ONCE:
+            if len(pending) == runner.at_once:
                 pending.popleft().result()
             pending.append(runs.submit(runner.run, sample, count + 1, *runner.next_turns()))
             count += batch_size(sample)
@@ -100,6 +108,15 @@ def _cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on this system
         return os.cpu_count() or 1
+
+
+def _at_once(model: ir.Model, graph: Path, sample: Feed) -> int:
+    """How many feeds like this one are run at a time; raises UnsupportedError where not one fits."""
+    size = batch_size(sample)
+    plain = estimate_of_feeds(model, open_dimensions(input_specs(model), sample), size)
+    needed = MemoryEstimate(plain.fixed, _HELD_TWICE * plain.per_sample)
+    check_memory(needed, size, f"to calibrate {graph.name}", any_batch=False)
+    return _AT_ONCE if needed.at(_AT_ONCE * size) <= available_bytes() else 1
 
 
 def _threads() -> int:
@@ -146,7 +163,9 @@ class _Runner:
         folder: Path,
         first: Feed,
         pool: Executor,
+        at_once: int,
     ) -> None:
+        self.at_once = at_once
         self._observers = observers
         self._pool = pool
         self._given = [name for name in observers if name in first]
@@ -154,7 +173,7 @@ class _Runner:
         computed = {name: sizes[name] for name in observers if name not in first}
         any_order = frozenset(name for name in computed if isinstance(observers[name], AnyOrder))
         segments = write_segments(model, computed, any_order, folder, _FLOOR) if computed else []
-        self._stages = tuple(_open(segments))
+        self._stages = tuple(_open(segments, max(1, _cores() // at_once)))
         self._ended = self._turns()
         for each in self._ended:
             each.set()
@@ -222,12 +241,12 @@ def _observe(observer: Observer, values: Array, name: str, sample: int) -> None:
         ) from error
 
 
-def _open(segments: Sequence[Segment]) -> Iterator[_Stage]:
+def _open(segments: Sequence[Segment], threads: int) -> Iterator[_Stage]:
     last = {name: index for index, segment in enumerate(segments) for name in segment.inputs}
     for index, segment in enumerate(segments):
         outputs = tuple(dict.fromkeys([*segment.observed.values(), *segment.passed]))
         finished = tuple(name for name in segment.inputs if last[name] == index)
-        session = open_segment(segment, max(1, _cores() // _AT_ONCE))
+        session = open_segment(segment, threads)
         yield _Stage(segment, session, outputs, finished)
 
 

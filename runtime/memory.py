@@ -56,15 +56,16 @@ def estimate(model: ir.Model, sizes: Mapping[str, int] | None = None) -> MemoryE
     """
     others = sizes or {}
     batch = _batch_dimension(model)
-    weights = sum(
-        value.const_value.nbytes
-        for value in model.graph.initializers.values()
-        if value.const_value is not None
-    )
     one = _most_alive(model, others)
     two = one if batch is None else _most_alive(model, {**others, batch: 2})
-    fixed = _COPIES_OF_WEIGHTS * weights + _BESIDE_TENSORS * max(0, 2 * one - two)
+    fixed = _of_weights(model) + _BESIDE_TENSORS * max(0, 2 * one - two)
     return MemoryEstimate(round(fixed), round(_BESIDE_TENSORS * (two - one)))
+
+
+def estimate_of_feeds(model: ir.Model, sizes: Mapping[str, int], batch_size: int) -> MemoryEstimate:
+    """What `model` takes for feeds of `batch_size` samples that give all open dimensions these `sizes`."""
+    alive = _BESIDE_TENSORS * _most_alive(model, sizes)
+    return MemoryEstimate(round(_of_weights(model)), round(alive / batch_size))
 
 
 def check_memory(needed: MemoryEstimate, batch_size: int, what: str, *, any_batch: bool = True) -> None:
@@ -100,6 +101,11 @@ def _batch_dimension(model: ir.Model) -> str | None:
         if value.shape is not None and len(value.shape) and not value.is_initializer()
     )
     return next((first.value for first in firsts if not isinstance(first, int)), None)
+
+
+def _of_weights(model: ir.Model) -> float:
+    constants = (value.const_value for value in model.graph.initializers.values())
+    return _COPIES_OF_WEIGHTS * sum(constant.nbytes for constant in constants if constant is not None)
 
 
 def _most_alive(model: ir.Model, dims: Mapping[str, int]) -> int:

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import onnx
@@ -17,7 +18,9 @@ from calibration.graphs import open_float_graph
 from calibration.observers import AnyOrder, NotFiniteError
 from calibration.segments import write_segments
 from calibration.stream import observe
-from runtime.errors import CalibrationError, UsageError
+from runtime import memory
+from runtime.errors import CalibrationError, UnsupportedError, UsageError
+from runtime.memory import estimate_of_feeds
 from runtime.tensors import Array, Feed
 from tests.calibration import tiny
 
@@ -145,6 +148,42 @@ def test_samples_are_seen_in_their_order_though_several_are_run_at_a_time(tmp_pa
     observe(graph, feeds, kept)
     for name, sign in {"x": 1, "a": 1, "b": -1}.items():
         assert [float(values.max()) * sign for values in kept[name].values] == list(range(count))
+
+
+@pytest.mark.parametrize(("samples_that_fit", "at_once"), [(1, 1), (2, 2)])
+def test_as_many_samples_are_run_at_a_time_as_fit_into_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, samples_that_fit: int, at_once: int
+) -> None:
+    graph = tiny.residual_cnn(tmp_path)
+    # The largest tensors that are there together, and weights; the factors are runtime.memory's and stream's.
+    needed = estimate_of_feeds(open_float_graph(graph), {"batch": 1}, 1)
+    free = needed.fixed + samples_that_fit * 2 * needed.per_sample
+    monkeypatch.setattr(stream, "available_bytes", lambda: free)
+    running, most, run = 0, 0, stream._Runner.run
+
+    def watched(*arguments: Any) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        time.sleep(0.01)  # so that the next one has the time to begin
+        run(*arguments)
+        running -= 1
+
+    monkeypatch.setattr(stream._Runner, "run", watched)
+    assert observe(graph, tiny.images(6), {name: Kept() for name in _names(graph)}) == 6
+    assert most == at_once
+
+
+def test_a_sample_that_does_not_fit_is_refused_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = tiny.residual_cnn(tmp_path)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 0)
+    monkeypatch.setattr(stream, "open_segment", None)
+    with pytest.raises(
+        UnsupportedError, match=r"^to calibrate .*\.onnx at batch 1 needs about 0\.0 GiB of memory, 0\.0 are"
+    ):
+        observe(graph, tiny.images(1), {name: Kept() for name in _names(graph)})
 
 
 def test_an_observer_that_fails_is_heard_and_nothing_waits_for_it(tmp_path: Path) -> None:

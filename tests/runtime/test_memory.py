@@ -9,7 +9,7 @@ import pytest
 
 from runtime import memory
 from runtime.errors import UnsupportedError
-from runtime.memory import MemoryEstimate, available_bytes, check_memory, estimate
+from runtime.memory import MemoryEstimate, available_bytes, check_memory, estimate, estimate_of_feeds
 from tests.exporters.graphs import parse
 
 # 10 floats come in, 40 and 40 are there together, then 40 and 5; x is read again at the end
@@ -33,6 +33,17 @@ def test_what_is_alive_at_once_counts_and_weights_come_on_top() -> None:
 def test_a_graph_of_a_fixed_size_has_no_batch() -> None:
     found = estimate(parse(CHAIN.replace("batch", "2"), **WEIGHTS))
     assert (found.at(1), found.per_sample) == (2.5 * 2600 + 1.3 * 2 * 360, 0)
+
+
+def test_feeds_of_any_size_are_counted_as_they_are() -> None:
+    found = estimate_of_feeds(parse(CHAIN, **WEIGHTS), {"batch": 4}, 4)
+    assert found == estimate(parse(CHAIN, **WEIGHTS))
+    wider = CHAIN.replace("float[batch,10] x", "float[batch,steps,10] x").replace(
+        "[batch,5]", "[batch,steps,5]"
+    )
+    assert (
+        estimate_of_feeds(parse(wider, **WEIGHTS), {"batch": 4, "steps": 3}, 4).at(4) == 2.5 * 2600 + 12 * 468
+    )
 
 
 def test_the_largest_batch_is_the_last_that_fits() -> None:
