@@ -12,8 +12,8 @@ CalibrationMethod = Annotated[
     str | None,
     typer.Option(
         help="How ranges are found: min-max, percentile (or percentile:99.9), entropy or mean-squared-error;"
-        " passes that help behind that, as in min-max+smooth:0.5+feedback (also equalise, shift and correct);"
-        " what suits the model unless given."
+        " passes that help behind that, as in min-max+smooth:0.5+feedback (also equalise, centre, shift and"
+        " correct); what suits the model unless given."
     ),
 ]
 

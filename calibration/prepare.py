@@ -6,17 +6,19 @@ import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import onnx_ir as ir
 
 from calibration.bias import set_biases
+from calibration.centring import centrable_tensors, centre
 from calibration.equalisation import equalise, smooth, uneven_tensors
 from calibration.gemm import split_gemms
 from calibration.graphs import open_float_graph, save_checked
 from calibration.int8_plan import Plan, plan_int8
-from calibration.observers.channels import ChannelExtremes
+from calibration.observers import ChannelExtremes, Observer, observer_maker
 from calibration.qdq import carry_out
-from calibration.ranges import Ranges
+from calibration.ranges import Range, Ranges
 from calibration.recipe import Recipe
 from calibration.stream import observe
 from runtime.progress import Progress, silent
@@ -66,32 +68,58 @@ def rescale(
 ) -> int:
     """Write `fp32` with the channels that the recipe evens out rescaled; returns how many places changed.
 
-    It computes what `fp32` does to the last bit, but for the rounding of a shift, and its tensors keep their
-    names; new ones stand in front of smoothed products. Raises as calibration.stream.observe and
-    save_checked.
+    It computes what `fp32` does to the last bit, but for the rounding of a shift and what is clipped where a
+    tensor is centred, and its tensors keep their names; new ones stand in front of smoothed products. Raises
+    as calibration.stream.observe and save_checked.
     """
     model = open_float_graph(fp32)
     split_gemms(model.graph)
+    changing = _Changing(model, feeds, progress, together)
     changed = 0
-    with tempfile.TemporaryDirectory(prefix="calibration-") as folder:
-        if recipe.equalise is not None:
-            extremes = _extremes(model, fp32, feeds(), progress, together=together)
-            changed += equalise(model.graph, extremes, recipe.equalise)
-        if recipe.smooth is not None or recipe.shift:
-            graph = Path(folder) / "equalised.onnx"
-            save_checked(model, graph)
-            extremes = _extremes(model, graph, feeds(), progress, together=together)
-            changed += smooth(model.graph, extremes, recipe.smooth, shift=recipe.shift)
-        save_checked(model, out)
+    if recipe.equalise is not None:
+        changed += equalise(model.graph, changing.extremes(), recipe.equalise)
+    if recipe.centre:
+        changed += centre(model.graph, changing.ranges(recipe.method))
+    if recipe.smooth is not None or recipe.shift:
+        changed += smooth(model.graph, changing.extremes(), recipe.smooth, shift=recipe.shift)
+    save_checked(model, out)
     return changed
 
 
-def _extremes(
-    model: ir.Model, graph: Path, feeds: Iterable[Feed], progress: Progress, *, together: bool
-) -> dict[str, ChannelExtremes]:
-    """Of each channel of the tensors that a rescaling asks for."""
-    observers = {name: ChannelExtremes(name, axis) for name, axis in uneven_tensors(model.graph).items()}
-    if not observers:
-        return {}
-    observe(graph, feeds, observers, "comparing channels", progress, together=together)
-    return observers
+ObserverT = TypeVar("ObserverT", bound=Observer)
+
+
+@dataclass(frozen=True)
+class _Changing:
+    """A float graph that is changed in place, and observed as it is by then."""
+
+    model: ir.Model
+    feeds: Feeds
+    progress: Progress
+    together: bool
+
+    def extremes(self) -> Mapping[str, ChannelExtremes]:
+        """Of each channel of the tensors whose channels can be evened out."""
+        tensors = uneven_tensors(self.model.graph)
+        return self._observed({name: ChannelExtremes(name, axis) for name, axis in tensors.items()})
+
+    def ranges(self, method: str) -> Mapping[str, Range]:
+        """Of the tensors that can be centred."""
+        make = observer_maker(method)
+        observed = self._observed({name: make(name) for name in centrable_tensors(self.model.graph)})
+        return {name: observer.range() for name, observer in observed.items()}
+
+    def _observed(self, observers: Mapping[str, ObserverT]) -> Mapping[str, ObserverT]:
+        if observers:
+            with tempfile.TemporaryDirectory(prefix="calibration-") as folder:
+                graph = Path(folder) / "changing.onnx"
+                save_checked(self.model, graph)
+                observe(
+                    graph,
+                    self.feeds(),
+                    observers,
+                    "comparing channels",
+                    self.progress,
+                    together=self.together,
+                )
+        return observers

@@ -3,6 +3,7 @@
 First how ranges are found, as calibration.observers reads it, then the passes over the float graph and its
 weights. Each is independent of the others, and on where it was measured to help:
 
+    centre          gives what a ReLU makes all steps of INT8 (calibration.centring)
     equalise:0.25   evens out channels where the network takes the factors in (calibration.equalisation)
     smooth:0.5      does so in front of products where nothing before takes them in (the same)
     shift           centres channels there that are not symmetric (the same)
@@ -20,6 +21,7 @@ from calibration.observers import full_name
 from runtime.errors import UsageError, unknown_name
 
 _STRENGTHS: Mapping[str, float | None] = {
+    "centre": None,
     "equalise": 0.25,
     "smooth": 0.5,
     "shift": None,
@@ -36,6 +38,7 @@ class Recipe:
     method: str
     equalise: float | None = None
     smooth: float | None = None
+    centre: bool = False
     shift: bool = False
     feedback: bool = False
     correct: bool = False
@@ -54,12 +57,13 @@ class Recipe:
     @property
     def changes_graph(self) -> bool:
         """Whether INT8 is made of a rescaled float graph."""
-        return self.equalise is not None or self.smooth is not None or self.shift
+        return self.equalise is not None or self.smooth is not None or self.centre or self.shift
 
     def __str__(self) -> str:
         parts = [self.method]
         parts += [f"{name}:{getattr(self, name):g}" for name in ("equalise", "smooth") if getattr(self, name)]
-        return "+".join([*parts, *(name for name in ("shift", "feedback", "correct") if getattr(self, name))])
+        parts += [name for name in ("centre", "shift", "feedback", "correct") if getattr(self, name)]
+        return "+".join(parts)
 
 
 def _pass(text: str, each: str) -> tuple[str, float | None]:

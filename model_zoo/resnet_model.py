@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from model_zoo.imagenet_exam import judged_on_imagenet
 from model_zoo.resnet import ResNet
-from model_zoo.spec import Counts, FeedSource, ModelSpec, PaperRow, Variant
+from model_zoo.spec import CENTRED, Counts, FeedSource, ModelSpec, PaperRow, Variant
 from model_zoo.tasks import CLASSIFICATION
 from runtime.errors import unknown_name
 
@@ -35,6 +35,7 @@ def model_of(
         },
         feeds=partial(feeds_of, network),
         task=CLASSIFICATION,
+        calibration_method=CENTRED,
     )
     return ModelSpec(network.name, title, paper, {"": judged_on_imagenet(variant), **others})
 

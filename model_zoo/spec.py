@@ -189,6 +189,10 @@ On 16 photographs seeded ResNet50 has 30 dB so; 28 with min-max and weights roun
 entropy, 29.5 with ONNX Runtime's best recipe. DenseNet121 has 20, with theirs 14.6.
 """
 
+CENTRED = "percentile:99.9999+centre+feedback"
+"""The same for networks whose 1x1 convolutions read what ReLUs make: on 32 photographs seeded ResNet50 has
+31.7 dB so and 30.4 without `centre`, ResNet101 29.0 and 26.4."""
+
 
 @dataclass(frozen=True)
 class Variant:

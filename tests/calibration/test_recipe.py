@@ -17,6 +17,7 @@ from runtime.errors import UsageError
         ("min-max+smooth", Recipe("min-max", smooth=0.5)),
         ("min-max+equalise:0.75+smooth:0.6+feedback", Recipe("min-max", 0.75, 0.6, feedback=True)),
         ("min-max+shift", Recipe("min-max", shift=True)),
+        ("min-max+equalise:0.5+centre", Recipe("min-max", equalise=0.5, centre=True)),
         ("min-max+feedback+correct", Recipe("min-max", feedback=True, correct=True)),
     ],
 )
@@ -27,7 +28,8 @@ def test_it_is_read_and_written(text: str, recipe: Recipe) -> None:
 
 def test_only_what_rescales_changes_the_graph() -> None:
     assert not Recipe.parse("min-max+feedback").changes_graph
-    assert Recipe.parse("min-max+smooth").changes_graph
+    for each in ("equalise", "smooth", "centre", "shift"):
+        assert Recipe.parse(f"min-max+{each}").changes_graph
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,31 @@ PYRAMID_SHAPES = {
     "w1": (32, 16, 3, 3), "b1": (32,), "w2": (32, 16, 1, 1), "w3": (16, 32, 3, 3), "b3": (16,),
 }  # fmt: skip
 
+BOTTLENECK = """
+<ir_version: 10, opset_import: ["": 22]>
+bottleneck (float[batch,3,16,16] images) => (float[batch,4,8,8] maps) {
+    [stem] c1 = Conv<pads=[1,1,1,1]>(images, w1, b1)
+    [stem_relu] r1 = Relu(c1)
+    [pool] p1 = MaxPool<kernel_shape=[3,3], strides=[2,2], pads=[1,1,1,1]>(r1)
+    [shortcut] c2 = Conv(p1, w2)
+    [reduce] c3 = Conv(p1, w3, b3)
+    [reduce_relu] r3 = Relu(c3)
+    [padded] c4 = Conv<pads=[1,1,1,1]>(r3, w4, b4)
+    [sum] s1 = Add(c2, c4)
+    [sum_relu] r4 = Relu(s1)
+    [second] c5 = Conv<auto_pad="VALID">(r4, w5, b5)
+    [second_relu] r5 = Relu(c5)
+    [third] c6 = Conv(r5, w6)
+    [next_sum] s2 = Add(r4, c6)
+    [next_relu] r6 = Relu(s2)
+    [last] maps = Conv(r6, w7)
+}
+"""
+BOTTLENECK_SHAPES = {
+    "w1": (8, 3, 3, 3), "b1": (8,), "w2": (12, 8, 1, 1), "w3": (6, 8, 1, 1), "b3": (6,), "w4": (12, 6, 3, 3),
+    "b4": (12,), "w5": (6, 12, 1, 1), "b5": (6,), "w6": (12, 6, 1, 1), "w7": (4, 12, 1, 1),
+}  # fmt: skip
+
 ATTENTION = """
 <ir_version: 10, opset_import: ["": 22]>
 attention (float[batch,6,16] x, int32[batch,6] mask) => (float[batch,6,16] y) {
@@ -134,6 +159,11 @@ def pyramid(folder: Path, mode: str = "linear") -> Path:
     """A sum that is resized before a convolution reads it, as in networks with features at several sizes."""
     twice = np.array([1, 1, 2, 2], np.float32)
     return write(folder / "pyramid.onnx", PYRAMID.replace("MODE", mode), PYRAMID_SHAPES, twice=twice)
+
+
+def bottleneck(folder: Path) -> Path:
+    """Residual blocks, whose 1x1 convolutions read one pixel."""
+    return write(folder / "bottleneck.onnx", BOTTLENECK, BOTTLENECK_SHAPES)
 
 
 def attention(folder: Path) -> Path:
