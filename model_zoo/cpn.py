@@ -60,6 +60,6 @@ SPEC = ModelSpec(
     {
         "": _variant("CPN on ResNet-101, 384x288, 17 key points, with GlobalNet's maps", supervised=True),
         "pruned": _variant("CPN without GlobalNet's own heat maps, as it is run", supervised=False),
-        "garments": garments_variant(PersonCrop(smallest=1.0), _CALIBRATION_METHOD),
+        "garments": garments_variant(PersonCrop(smallest=1.0)),
     },
 )

@@ -22,7 +22,7 @@ _DATA = "garments of Fashion-MNIST on photographs; test images and other photogr
 _EPOCHS = 18
 
 
-def garments_variant(framing: Framing, calibration_method: str) -> Variant:
+def garments_variant(framing: Framing) -> Variant:
     """As it is run: GlobalNet's own heat maps are there while it learns, and no longer."""
     shown = InFramework(NETWORK, CAFFE_MEAN, INPUT_SCALE, framing, "BGR", images=crop_set)
     variant = variant_of(
@@ -31,7 +31,7 @@ def garments_variant(framing: Framing, calibration_method: str) -> Variant:
         " garments; bench train teaches it",
         {"tensorflow": shown},
         GARMENT_POINTS,
-        calibration_method,
+        "mean-squared-error",  # 99.8 % of FP32's PCK@0.1
     )
     return replace(variant, training=Training(_DATA, _lesson), exams=(EXAM,))
 
