@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from model_zoo.imagenet_exam import judged_on_imagenet
 from model_zoo.resnet import ResNet
-from model_zoo.spec import CENTRED, Counts, FeedSource, ModelSpec, PaperRow, Variant
+from model_zoo.spec import CLIPS_LITTLE, Counts, FeedSource, ModelSpec, PaperRow, Variant
 from model_zoo.tasks import CLASSIFICATION
 from runtime.errors import unknown_name
 
@@ -22,7 +22,11 @@ CAFFE_MEAN = (103.94, 116.78, 123.68)
 
 
 def model_of(
-    network: ResNet, title: str, paper: PaperRow | None, others: Mapping[str, Variant] = MappingProxyType({})
+    network: ResNet,
+    title: str,
+    paper: PaperRow | None,
+    others: Mapping[str, Variant] = MappingProxyType({}),
+    calibration_method: str = CLIPS_LITTLE,
 ) -> ModelSpec:
     """The reference model of a network, in TensorFlow and in Caffe, with other variants of it."""
     size = network.input_size
@@ -35,7 +39,7 @@ def model_of(
         },
         feeds=partial(feeds_of, network),
         task=CLASSIFICATION,
-        calibration_method=CENTRED,
+        calibration_method=calibration_method,
     )
     return ModelSpec(network.name, title, paper, {"": judged_on_imagenet(variant), **others})
 

@@ -190,8 +190,12 @@ entropy, 29.5 with ONNX Runtime's best recipe. DenseNet121 has 20, with theirs 1
 """
 
 CENTRED = "percentile:99.9999+centre+feedback"
-"""The same for networks whose 1x1 convolutions read what ReLUs make: on 32 photographs seeded ResNet50 has
-31.7 dB so and 30.4 without `centre`, ResNet101 29.0 and 26.4."""
+"""The same for deep networks whose 1x1 convolutions read what ReLUs make.
+
+On 32 photographs seeded ResNet101 has 29.0 dB so and 26.4 without `centre`, ResNet50 31.7 and 30.4. A Clip
+stands where the ReLU was, at the same speed on ONNX Runtime and OpenVINO. ResNet50, which has enough, keeps its
+ReLUs, which TensorRT is sure to fuse.
+"""
 
 
 @dataclass(frozen=True)
