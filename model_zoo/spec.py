@@ -193,8 +193,8 @@ CENTRED = "percentile:99.9999+centre+feedback"
 """The same for deep networks whose 1x1 convolutions read what ReLUs make.
 
 On 32 photographs seeded ResNet101 has 29.0 dB so and 26.4 without `centre`, ResNet50 31.7 and 30.4. A Clip
-stands where the ReLU was, at the same speed on ONNX Runtime and OpenVINO. ResNet50, which has enough, keeps its
-ReLUs, which TensorRT is sure to fuse.
+stands where the ReLU was, at the same speed on ONNX Runtime and OpenVINO. ResNet50, which has enough, keeps
+its ReLUs, which TensorRT is sure to fuse.
 """
 
 
