@@ -13,6 +13,7 @@ from calibration.bias import corrected_biases
 from calibration.centring import centrable_tensors
 from calibration.collect import calibrate
 from calibration.graphs import open_float_graph
+from calibration.mixture import Apart
 from calibration.precision import Precision
 from calibration.prepare import Quantisable, rescale
 from calibration.recipe import Recipe
@@ -124,7 +125,19 @@ def test_what_the_method_clips_is_clipped_in_float(tmp_path: Path) -> None:
         assert halves[name] < 0.49 * ranges[name].maximum
 
 
-def test_every_precision_of_the_runtimes_takes_it(tmp_path: Path) -> None:
+def test_layers_can_stay_in_float(tmp_path: Path) -> None:
+    """Next to a centred tensor, too: what takes the shift in is the float graph."""
+    graph = tiny.bottleneck(tmp_path)
+    centred = _centred(tmp_path, graph)
+    ranges, kept = calibrate(centred, _feeds(), "min-max"), ["second", "third", "last"]
+    report = write_int8(Quantisable(centred, ranges), tmp_path / "mixed.onnx", Apart(kept))
+    assert not set(kept) & set(report.converted)
+    for feed in _feeds():
+        want, got = tiny.evaluate(graph, feed)[0], tiny.evaluate(report.path, feed)[0]
+        assert np.linalg.norm(got - want) < 0.1 * np.linalg.norm(want)
+
+
+def test_tensorrt_builds_it(tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx")
     int8 = _int8(_centred(tmp_path, tiny.bottleneck(tmp_path)))
     assert refusal(int8, Precision.INT8, {"batch": 4}) == ""
