@@ -52,7 +52,9 @@ def apply(run: Callable[[ir.Model], None], model: ir.Model) -> ir.Model:
     assert [value.name for value in model.graph.outputs] == names
     for expected, got in zip(before, evaluate(model), strict=True):
         assert got.dtype == expected.dtype
-        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+        # Sums round with their largest terms, about as large as the largest of the outputs.
+        largest = float(np.abs(expected).max(initial=0)) if expected.dtype.kind == "f" else 0.0
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5 * max(1.0, min(largest, 1e3)))
     return model
 
 
