@@ -6,6 +6,8 @@ of y, with c times the sum of its weights in its bias; in a residual sum, c goes
 makes y takes -c into its bias, so that no operator is added: relu(z) - c is z - c clipped to -c..c. Where a
 convolution pads, 0 would have to be -c, and y stays as it is.
 
+A constant shows each error of the weights that it meets: round them with `feedback`, or correct biases.
+
 It is what asymmetric quantisation does with a zero point (B. Jacob et al., "Quantization and Training of
 Neural Networks for Efficient Integer-Arithmetic-Only Inference", CVPR 2018), said in symmetric INT8.
 """
