@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from model_zoo.layers import Shape
+
 Tensor = Any  # TensorFlow ships no types
 Tensors = Mapping[str, Tensor]
-Shape = tuple[int, ...]
-
 MASKED = -(2.0**32) + 1
 """The attention score of padding: softmax makes 0 of it, or 1 / steps where there is nothing else."""
 

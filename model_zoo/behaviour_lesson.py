@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_zoo.behaviour import Moments
-from model_zoo.behaviour_layers import Shape, Tensor
+from model_zoo.behaviour_layers import Tensor
 from model_zoo.behaviour_movielens import JUDGED_TOGETHER, Ratings, popularity, ratings
 from model_zoo.exam_parts import judged, slices
+from model_zoo.layers import Shape
 from model_zoo.seeded import seeded_normal
 from model_zoo.spec import Split
 from model_zoo.training import compiled

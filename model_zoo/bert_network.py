@@ -8,20 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
+from model_zoo.layers import Shape
 from runtime.errors import UsageError
-
-if TYPE_CHECKING:
-    pass
 
 EPSILON = 1e-12
 """Of every layer normalisation."""
 
 MASKED = -10000.0
 """Added to the attention scores of padding."""
-
-Shape = tuple[int, ...]
 
 
 class Head(StrEnum):

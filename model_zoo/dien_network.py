@@ -7,13 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from model_zoo.behaviour import Ids, Moments, mask_of
-from model_zoo.behaviour_layers import (
-    Shape,
-    attention_macs,
-    attention_shapes,
-    dense_shapes,
-    normalisation_shapes,
-)
+from model_zoo.behaviour_layers import attention_macs, attention_shapes, dense_shapes, normalisation_shapes
+from model_zoo.layers import Shape
 from runtime.tensors import Feed
 
 EMBEDDING = 18

@@ -12,12 +12,12 @@ import numpy as np
 from model_zoo.behaviour import Moments
 from model_zoo.behaviour_layers import (
     ATTENTION_UNITS,
-    Shape,
     attention_macs,
     attention_shapes,
     dense_shapes,
     normalisation_shapes,
 )
+from model_zoo.layers import Shape
 from runtime.tensors import Feed
 
 ATTENTION = ("f1_att", "f2_att", "f3_att")

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model_zoo.behaviour_layers import ATTENTION_UNITS, Shape
+from model_zoo.behaviour_layers import ATTENTION_UNITS
 from model_zoo.din_network import ATTENTION, TAIL, Din
+from model_zoo.layers import Shape
 from model_zoo.seeded import seeded_normal
 from model_zoo.weights import read_weights, take
 from runtime.tensors import Array

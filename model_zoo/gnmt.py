@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from model_zoo.layers import Shape
 from runtime.errors import UsageError
 
 FORGET_BIAS = 1.0
@@ -37,8 +38,6 @@ BACKWARD = f"{_ENCODER}/bidirectional_rnn/bw/basic_lstm_cell"
 
 LONGEST = 2
 """Words said at most, as a multiple of those of the batch's longest sentence (tensorflow/nmt's default)."""
-
-Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    pass
-
-Shape = tuple[int, ...]
+from model_zoo.layers import Shape
 
 TABLES = ("user_embed_GMF", "item_embed_GMF", "user_embed_MLP", "item_embed_MLP")
 """Dense layers over a user's or an item's one-hot vector."""

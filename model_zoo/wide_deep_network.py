@@ -7,17 +7,12 @@ tensors are those of its Estimator's checkpoints. Batches are not mentioned: eve
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model_zoo.census import AGE_BOUNDARIES, VOCABULARIES
-
-if TYPE_CHECKING:
-    pass
-
-Shape = tuple[int, ...]
+from model_zoo.layers import Shape
 
 BUCKETS = 1000
 """Of the hashed column and of each crossed one."""

@@ -16,10 +16,10 @@ from exporters.export import export
 from exporters.source import Source
 from model_zoo import din
 from model_zoo.behaviour import Catalogue
-from model_zoo.behaviour_layers import Shape
 from model_zoo.din import SPEC
 from model_zoo.din_network import AS_RUN, ATTENTION, INPUTS, LARGE, MOVIELENS, OUTPUTS, TAIL, Candidates, Din
 from model_zoo.din_seeded import seeded_weights
+from model_zoo.layers import Shape
 from model_zoo.spec import Split
 from runtime.costs import total_macs
 from runtime.errors import FeedError, UsageError
