@@ -16,7 +16,7 @@ import numpy as np
 import onnx_ir as ir
 
 from calibration.gemm import split_gemms
-from calibration.graphs import Names, add_initializer, open_float_graph
+from calibration.graphs import Names, add_initializer, drop_unread, open_float_graph
 from calibration.observers.patches import MeanRow
 from calibration.observers.several import Several
 from calibration.qdq import quantise_weight
@@ -76,8 +76,7 @@ def set_biases(graph: ir.Graph, biases: Mapping[str, Array], layers: Collection[
             before = bias.node.inputs[bias.index]
             tensor = ir.tensor(biases[str(node.name)], name=names.new(f"{node.name}_corrected"))
             bias.node.replace_input_with(bias.index, add_initializer(graph, tensor))
-            if before is not None and not before.uses():
-                del graph.initializers[str(before.name)]
+            drop_unread(graph, before)
 
 
 def stored_biases(int8: Path) -> dict[str, Array]:

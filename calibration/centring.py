@@ -1,10 +1,11 @@
-"""Gives what is never negative all 255 steps of symmetric INT8, where only pointwise operators read it.
+"""Gives what is never negative all 256 numbers of INT8, where only pointwise operators read it.
 
-Behind a ReLU half of the steps stand for nothing. With c half of the greatest value y there, y - c is
-symmetric, and 0 is -127 exactly. A convolution of single pixels without padding makes of y - c what it makes
-of y, with c times the sum of its weights in its bias; in a residual sum, c goes on to the next ReLU. What
-makes y takes -c into its bias, so that no operator is added: relu(z) - c is z - c clipped to -c..c. Where a
-convolution pads, 0 would have to be -c, and y stays as it is.
+Behind a ReLU half of them stand for nothing. Of values up to 255 steps, c = 128 steps is subtracted: 0 is
+-128 then, and the greatest 127. A product with a matrix, or a convolution of single pixels without padding,
+makes of y - c what it makes of y, with c times the sum of its weights in its bias; in a residual sum, c goes
+on to the next ReLU. What makes y takes -c into its bias, and relu(z) - c is z - c clipped to INT8's ends: no
+operator is added, and where the Q reads the result alone it does the clipping, so that one goes
+(calibration.qdq). Where a convolution pads, 0 would have to be -c, and y stays as it is.
 
 A constant shows each error of the weights that it meets: round them with `feedback`, or correct biases.
 
@@ -16,25 +17,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
-from calibration.graphs import Names, add_initializer
+from calibration.graphs import Names, add_initializer, drop_unread
 from calibration.int8_plan import plan_int8
-from calibration.ranges import Range
+from calibration.placement import MOVERS
+from calibration.ranges import INT8_MAX, INT8_MIN, Range
 from runtime.tensors import Array
 
 _BIASED = frozenset({"BatchNormalization", "Conv"})
 """Operators whose third input is added to their result, a number for each channel."""
 
+_PASS_ON = MOVERS | {"Concat", "MaxPool"}
+"""What makes of y - c what it makes of y, less c, where that is so on all sides: padding is never the
+greatest of neighbours."""
+
 _UNPADDED = frozenset({"NOTSET", "VALID"})
+
+_STEPS = INT8_MAX - INT8_MIN
 
 
 def centrable_tensors(graph: ir.Graph) -> tuple[str, ...]:
     """The results of ReLUs that can be centred, all of them or some."""
-    return tuple(_result_of(relu) for relu in _centrable(graph))
+    return tuple(_result_of(relu) for relu in _centrable(graph, plan_int8(graph).sources))
 
 
 def centre(graph: ir.Graph, ranges: Mapping[str, Range]) -> int:
@@ -43,17 +52,21 @@ def centre(graph: ir.Graph, ranges: Mapping[str, Range]) -> int:
     ranges: of these tensors; what they clip is clipped here. Everything else computes the same, but for
     rounding.
     """
-    halves = {relu: ranges[_result_of(relu)].amax / 2 for relu in _centrable(graph)}
-    halves = {relu: half for relu, half in halves.items() if half > 0}
-    less: dict[ir.Value | None, float] = {
-        value: half for relu, half in halves.items() for value in _moved(relu.outputs[0])
+    sources = plan_int8(graph).sources
+    steps = {
+        relu: reduce(Range.union, (ranges[name] for name in joined)).amax / _STEPS
+        for relu, joined in _centrable(graph, sources).items()
     }
-    wanted = {relu.inputs[0]: half for relu, half in halves.items()}
+    steps = {relu: step for relu, step in steps.items() if step > 0}
+    less: dict[ir.Value | None, float] = {
+        value: -INT8_MIN * step for relu, step in steps.items() for value in _moved(relu.outputs[0])
+    }
+    wanted = {relu.inputs[0]: -INT8_MIN * step for relu, step in steps.items()}
     changes = _Biases(graph)
     for node in graph:
-        if node.op_type == "Conv" and node.inputs[0] in less:
-            changes.add(node, less[node.inputs[0]] * _sums_of_weights(node))
-        if node.op_type in _BIASED and node.outputs[0] in wanted:
+        if node.inputs and node.inputs[0] in less and _is_pointwise(node):
+            changes.add(_with_bias(node), less[node.inputs[0]] * _sums_of_weights(node))
+        if _has_bias(node) and node.outputs[0] in wanted:
             changes.add(node, -wanted[node.outputs[0]])
         if _is_adjustable_sum(node):
             lacks = sum(less.get(value, 0.0) for value in node.inputs) - wanted.get(node.outputs[0], 0.0)
@@ -61,22 +74,35 @@ def centre(graph: ir.Graph, ranges: Mapping[str, Range]) -> int:
             for maker in makers:
                 changes.add(maker, lacks / len(makers))
     changes.carry_out()
-    for relu, half in halves.items():
-        _clip(graph, relu, np.float32(half), changes.names)
-    return len(halves)
+    for relu, step in steps.items():
+        _clip(graph, relu, np.float32(step), changes.names)
+    return len(steps)
 
 
-def _centrable(graph: ir.Graph) -> list[ir.Node]:
-    """ReLUs whose result is read as INT8, and whose makers and readers all take the change in."""
-    sources = plan_int8(graph).sources
-    return [
-        relu
+def _centrable(graph: ir.Graph, sources: Mapping[str, tuple[str, ...]]) -> dict[ir.Node, tuple[str, ...]]:
+    """ReLUs whose makers and readers all take the change in; with the tensors that share a step with each.
+
+    sources: of the INT8 plan.
+    """
+    found = {
+        relu: shared[0]
         for relu in graph
         if relu.op_type == "Relu"
-        and any(value.name in sources for value in _moved(relu.outputs[0]))
+        and len(shared := _shared(relu, sources)) == 1
         and _takes_a_change(relu)
         and all(map(_hands_on, _readers(relu.outputs[0])))
-    ]
+    }
+    names: set[str] = set()
+    while len(names) != len(found):  # what is joined is centred on all sides, or on none
+        names = {_result_of(relu) for relu in found}
+        found = {relu: joined for relu, joined in found.items() if names.issuperset(joined)}
+    return found
+
+
+def _shared(relu: ir.Node, sources: Mapping[str, tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Which tensors share a step, once for each step that the ReLU's result is read in."""
+    moved = (str(value.name) for value in _moved(relu.outputs[0]))
+    return list(dict.fromkeys(sources[name] for name in moved if name in sources))
 
 
 def _takes_a_change(relu: ir.Node) -> bool:
@@ -85,7 +111,7 @@ def _takes_a_change(relu: ir.Node) -> bool:
     maker = value.producer() if value is not None else None
     if value is None or maker is None or len(value.uses()) != 1 or value.is_graph_output():
         return False
-    return _has_constants(maker) or _is_adjustable_sum(maker)
+    return _has_bias(maker) or _is_adjustable_sum(maker)
 
 
 def _hands_on(use: ir.Node | None) -> bool:
@@ -94,15 +120,15 @@ def _hands_on(use: ir.Node | None) -> bool:
 
 
 def _moved(value: ir.Value) -> Iterator[ir.Value]:
-    """`value`, and what pools find the greatest of neighbours in: their padding never is."""
+    """`value`, and what is made of it that is less by c, too."""
     yield value
     for node, _ in value.uses():
-        if node.op_type == "MaxPool" and len(node.outputs) == 1:
+        if node.op_type in _PASS_ON and len(node.outputs) == 1:
             yield from _moved(node.outputs[0])
 
 
 def _readers(value: ir.Value) -> Iterator[ir.Node | None]:
-    """What reads `value`, or reads what pools make of it; None where that is an output of the graph."""
+    """What reads `value`, or what it is moved to; None where that is an output of the graph."""
     moved = list(_moved(value))
     for each in moved:
         yield from (node for node, _ in each.uses() if node.outputs[0] not in moved)
@@ -111,33 +137,55 @@ def _readers(value: ir.Value) -> Iterator[ir.Node | None]:
 
 
 def _is_pointwise(node: ir.Node) -> bool:
-    """Whether each output of a convolution reads one pixel, and none that is padding."""
-    if (
-        node.op_type != "Conv"
-        or not _has_constants(node)
-        or any(size != 1 for size in _weights(node).shape[2:])
-    ):
+    """Whether it multiplies with constants, each output reads one place, none of them is padding, and a bias
+    follows.
+    """
+    if node.op_type == "MatMul":
+        return not node.domain and len(_shape(node.inputs[1])) == 2 and _with_bias(node) is not node
+    if node.op_type != "Conv" or not _has_bias(node) or any(size != 1 for size in _weights(node).shape[2:]):
         return False
     auto = node.attributes.get_string("auto_pad", "NOTSET")
     return not any(node.attributes.get_ints("pads", ())) and auto in _UNPADDED
 
 
-def _has_constants(node: ir.Node) -> bool:
-    """Whether its parameters are, of one that has a bias, or can have one."""
-    if node.op_type not in _BIASED or node.domain:
-        return False
-    return all(value is None or value.const_value is not None for value in node.inputs[1:])
+def _shape(constant: ir.Value | None) -> tuple[int, ...]:
+    """Of a constant; () of what is none."""
+    tensor = constant.const_value if constant is not None else None
+    return () if tensor is None else tuple(tensor.shape.numpy())
+
+
+def _with_bias(product: ir.Node) -> ir.Node:
+    """The node that adds the bias of a Conv or MatMul: that itself, or the Add that alone reads it."""
+    made = product.outputs[0]
+    readers = [use.node for use in made.uses()] if not made.is_graph_output() else []
+    if product.op_type == "MatMul" and len(readers) == 1 and _has_bias(readers[0]):
+        return readers[0]
+    return product
+
+
+def _bias_index(node: ir.Node) -> int | None:
+    """Which input of `node` is, or would be, a constant that is added to its result."""
+    constant = [value is None or value.const_value is not None for value in node.inputs]
+    if node.domain or not constant:
+        return None
+    if node.op_type == "Add":
+        return constant.index(True) if sum(constant) == 1 else None
+    return 2 if node.op_type in _BIASED and all(constant[1:]) else None
+
+
+def _has_bias(node: ir.Node) -> bool:
+    return _bias_index(node) is not None
 
 
 def _is_adjustable_sum(node: ir.Node) -> bool:
-    return node.op_type == "Add" and not node.domain and bool(_only_read_by(node))
+    return node.op_type == "Add" and not _has_bias(node) and bool(_only_read_by(node))
 
 
 def _only_read_by(node: ir.Node) -> Sequence[ir.Node]:
     """What has a bias, and makes one of the sides for this node alone."""
     read = [value for value in node.inputs if value is not None]
     own = [value.producer() for value in read if len(value.uses()) == 1 and not value.is_graph_output()]
-    return [maker for maker in own if maker is not None and _has_constants(maker)]
+    return [maker for maker in own if maker is not None and _has_bias(maker)]
 
 
 def _result_of(node: ir.Node) -> str:
@@ -154,7 +202,8 @@ def _weights(node: ir.Node) -> Array:
 def _sums_of_weights(node: ir.Node) -> Array:
     """float64[outputs]"""
     weights = _weights(node)
-    sums: Array = weights.reshape(len(weights), -1).sum(axis=1, dtype=np.float64)
+    rows = weights.T if node.op_type == "MatMul" else weights.reshape(len(weights), -1)
+    sums: Array = rows.sum(axis=1, dtype=np.float64)
     return sums
 
 
@@ -174,23 +223,28 @@ class _Biases:
     def carry_out(self) -> None:
         """Give each node a bias of its own."""
         for node, change in self._changes.items():
-            if not np.any(change):
-                continue
-            old = node.inputs[2] if len(node.inputs) > 2 else None
-            before = 0.0 if old is None or old.const_value is None else old.const_value.numpy()
-            array = np.broadcast_to(before + change, len(_weights(node))).astype(np.float32)
-            bias = ir.tensor(array, name=self.names.new(f"{node.name}_centring"))
-            node.resize_inputs(max(len(node.inputs), 3))
-            node.replace_input_with(2, add_initializer(self.graph, bias))
-            if old is not None and not old.uses() and not old.is_graph_output():
-                del self.graph.initializers[str(old.name)]
+            if np.any(change):
+                self._give(node, change)
+
+    def _give(self, node: ir.Node, change: Array | float) -> None:
+        index = _bias_index(node)
+        if index is None:
+            raise ValueError(f"{node.name} adds no constant")
+        old = node.inputs[index] if len(node.inputs) > index else None
+        before = 0.0 if old is None or old.const_value is None else old.const_value.numpy()
+        shape = np.shape(before) if node.op_type == "Add" else (len(_weights(node)),)
+        array = np.asarray(before + change + np.zeros(shape), np.float32)
+        bias = ir.tensor(array, name=self.names.new(f"{node.name}_centring"))
+        node.resize_inputs(max(len(node.inputs), index + 1))
+        node.replace_input_with(index, add_initializer(self.graph, bias))
+        drop_unread(self.graph, old)
 
 
-def _clip(graph: ir.Graph, relu: ir.Node, half: np.float32, names: Names) -> None:
+def _clip(graph: ir.Graph, relu: ir.Node, step: np.float32, names: Names) -> None:
     """A Clip in the ReLU's place, under its names."""
     bounds = [
-        add_initializer(graph, ir.tensor(np.array(bound), name=names.new(f"{relu.name}_{end}")))
-        for end, bound in (("least", -half), ("greatest", half))
+        add_initializer(graph, ir.tensor(np.array(end * step), name=names.new(f"{relu.name}_{name}")))
+        for name, end in (("least", INT8_MIN), ("greatest", INT8_MAX))
     ]
     clip = ir.node("Clip", [relu.inputs[0], *bounds], name=relu.name)
     made, old = clip.outputs[0], relu.outputs[0]

@@ -21,10 +21,10 @@ class QuantFormat(Protocol):
 
     @property
     def greatest(self) -> float:
-        """The greatest number of scales that a value is stored as; its negative is the least."""
+        """The greatest number of scales that a weight is stored as; its negative is the least."""
 
-    def amax(self, seen: Range) -> float:
-        """The magnitude that `greatest` stands for, of a tensor of which that was seen."""
+    def scale(self, seen: Range) -> float:
+        """Of an activation of which that was seen; exactly a float32."""
 
     def stored(self, steps: Array) -> Array:
         """Values divided by their scale, as they are stored; `steps` may be overwritten."""
@@ -32,13 +32,13 @@ class QuantFormat(Protocol):
 
 @dataclass(frozen=True)
 class Int8:
-    """Whole numbers of -127..127. The magnitude is what calibration says: clipping buys finer steps."""
+    """Whole numbers. The magnitude is what calibration says: clipping buys finer steps."""
 
     data_type: ir.DataType = ir.DataType.INT8
     greatest: float = INT8_MAX
 
-    def amax(self, seen: Range) -> float:
-        return seen.amax
+    def scale(self, seen: Range) -> float:
+        return seen.scale
 
     def stored(self, steps: Array) -> Array:
         """Rounded half to even."""
@@ -57,8 +57,8 @@ class Float8:
     data_type: ir.DataType = ir.DataType.FLOAT8E4M3FN
     greatest: float = 448.0
 
-    def amax(self, seen: Range) -> float:
-        return max(-seen.minimum, seen.maximum)
+    def scale(self, seen: Range) -> float:
+        return float(symmetric_scale(max(-seen.minimum, seen.maximum), self.greatest))
 
     def stored(self, steps: Array) -> Array:
         """The nearest, half to even; beyond the greatest is NaN in the format, so that it is clipped."""
@@ -67,8 +67,3 @@ class Float8:
 
 INT8 = Int8()
 FP8 = Float8()
-
-
-def scale_of(number: QuantFormat, seen: Range) -> float:
-    """The scale of an activation; exactly a float32."""
-    return float(symmetric_scale(number.amax(seen), number.greatest))

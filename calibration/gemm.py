@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from calibration.graphs import Names, add_initializer
+from calibration.graphs import Names, add_initializer, drop_unread
 
 
 def split_gemms(graph: ir.Graph) -> None:
@@ -44,8 +44,7 @@ def _split(graph: ir.Graph, node: ir.Node, names: Names) -> None:
     ir.convenience.replace_nodes_and_values(
         graph, node, [node], [product, addition], node.outputs, addition.outputs
     )
-    if weight is not None and not weight.uses() and not weight.is_graph_output():
-        del graph.initializers[str(weight.name)]
+    drop_unread(graph, weight)
 
 
 def _transposed(graph: ir.Graph, weight: ir.Value | None, names: Names) -> ir.Value:

@@ -100,6 +100,12 @@ def add_initializer(graph: ir.Graph, tensor: ir.TensorProtocol) -> ir.Value:
     return value
 
 
+def drop_unread(graph: ir.Graph, value: ir.Value | None) -> None:
+    """Take an initializer that nothing reads any more out of the graph."""
+    if value is not None and value.is_initializer() and not value.uses() and not value.is_graph_output():
+        del graph.initializers[str(value.name)]
+
+
 def add_node(graph: ir.Graph, node: ir.Node, after: ir.Value) -> None:
     """Put `node` right behind the maker of `after`, or first where `after` is an input or a constant."""
     maker = after.producer()

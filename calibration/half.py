@@ -24,7 +24,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from calibration.graphs import Names, add_initializer, add_node
+from calibration.graphs import Names, add_initializer, add_node, drop_unread
 from calibration.half_ranges import HEADROOM, Magnitudes, magnitudes_of
 from calibration.kept import Kept
 from calibration.positions import REASON, position_nodes
@@ -129,7 +129,8 @@ def convert_to_half(
         if any(map(_is_float32, (*node.inputs, *node.outputs))):
             kept.append(_kept(node, reason, decisive, seen))
     converter.restore_outputs()
-    _remove_unused_initializers(model.graph)
+    for value in tuple(model.graph.initializers.values()):
+        drop_unread(model.graph, value)
     return tuple(converted), tuple(kept)
 
 
@@ -302,9 +303,3 @@ def _graphs(attribute: ir.Attr) -> tuple[ir.Graph, ...]:
 def _is_float32(value: ir.Value | None) -> bool:
     """A float32 tensor; not a sequence or an optional of them."""
     return value is not None and value.type == ir.TensorType(ir.DataType.FLOAT)
-
-
-def _remove_unused_initializers(graph: ir.Graph) -> None:
-    for name, value in tuple(graph.initializers.items()):
-        if not value.uses() and not value.is_graph_output():
-            del graph.initializers[name]

@@ -21,7 +21,7 @@ import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
-from calibration.graphs import Names, add_initializer, add_node
+from calibration.graphs import Names, add_initializer, add_node, drop_unread
 from calibration.int8_plan import KEPT
 from runtime.costs import MULTIPLYING
 from runtime.tensors import Array
@@ -139,8 +139,7 @@ def _store_weight(
         restored[weight, transposed] = _restored(graph, weight, store(matrix, block_of(len(matrix))), names)
     node.replace_input_with(1, restored[weight, transposed])
     node.attributes.pop("transB", None)
-    if not weight.uses():
-        del graph.initializers[str(weight.name)]
+    drop_unread(graph, weight)
 
 
 def _restored(graph: ir.Graph, weight: ir.Value, stored: Stored, names: Names) -> ir.Value:

@@ -6,7 +6,7 @@
 
 Activations have one scale a tensor, weights one an output channel, every zero point is 0, and what no
 operator reads as INT8 is left as it was. TensorRT fuses exactly this form (no INT32 bias Q/DQ, nothing
-between Conv and Relu).
+between Conv and Relu). A Clip at or beyond the ends of INT8 is left out: its Q saturates there.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from types import MappingProxyType
 import numpy as np
 import onnx_ir as ir
 
-from calibration.formats import INT8, QuantFormat, scale_of
-from calibration.graphs import Names, add_initializer, add_node
+from calibration.formats import INT8, QuantFormat
+from calibration.graphs import Names, add_initializer, add_node, drop_unread
 from calibration.int8_plan import Plan
 from calibration.placement import MOVERS
-from calibration.ranges import Range, Ranges, symmetric_scale
+from calibration.ranges import INT8_MAX, INT8_MIN, Range, Ranges, symmetric_scale
 from calibration.tables import ROWS
+from runtime.lowering import clip_bounds
 from runtime.tensors import Array
 
 STORED = "_quantized"
@@ -72,7 +73,7 @@ def carry_out(
             # A float operator made it: other float operators go on reading what it made. What an INT8
             # operator made is read as INT8 by all, or that operator could not keep its result in INT8.
             uses = tuple(use for use in uses if use in int8_reads)
-        scale = scale_of(number, reduce(Range.union, map(ranges.of, sources)))
+        scale = number.scale(reduce(Range.union, map(ranges.of, sources)))
         quantiser.quantise_activation(values[name], scale, uses)
     for reader in plan.readers:
         if reader.weight is not None:
@@ -91,6 +92,22 @@ def _is_dequantised(value: ir.Value | None) -> bool:
         return False
     moved = maker.op_type in MOVERS and _is_dequantised(maker.inputs[0])
     return maker.op_type == "DequantizeLinear" or moved
+
+
+def _leave_clip_out(graph: ir.Graph, quantise: ir.Node, scale: np.float32) -> None:
+    """Let a Q read what the Clip before it reads, if that ends where INT8 does and nothing else reads it."""
+    value = quantise.inputs[0]
+    clip = value.producer() if value is not None else None
+    bounds = clip_bounds(clip) if clip is not None and clip.op_type == "Clip" and not clip.domain else None
+    if value is None or clip is None or bounds is None or len(value.uses()) != 1 or value.is_graph_output():
+        return
+    least, greatest = (np.rint(bound / scale) for bound in bounds)
+    if least <= INT8_MIN and greatest >= INT8_MAX:
+        quantise.replace_input_with(0, clip.inputs[0])
+        constants = clip.inputs[1:]
+        graph.remove(clip, safe=True)
+        for constant in constants:
+            drop_unread(graph, constant)
 
 
 class _Quantiser:
@@ -119,6 +136,7 @@ class _Quantiser:
         add_node(self._graph, restore, after=quantise.outputs[0])
         for node, index in uses:
             node.replace_input_with(index, restore.outputs[0])
+        _leave_clip_out(self._graph, quantise, np.float32(scale))
 
     def quantise_weight(self, node: ir.Node, index: int, axis: int) -> None:
         """A constant input behind a DQ, with a scale for each index of `axis`."""
@@ -128,8 +146,7 @@ class _Quantiser:
         if (weight, axis) not in self._weights:
             self._weights[weight, axis] = self._stored_weight(weight, weight.const_value.numpy(), axis)
         node.replace_input_with(index, self._weights[weight, axis])
-        if not weight.uses() and not weight.is_graph_output():
-            del self._graph.initializers[str(weight.name)]
+        drop_unread(self._graph, weight)
 
     def part(self, node: ir.Node) -> None:
         """Put a Clip without bounds, which changes nothing, between `node` and its first input.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from calibration.ranges import Ranges, symmetric_scale
+from calibration.ranges import Ranges
 from runtime.errors import CalibrationError, UnavailableError, UsageError, unknown_name
 from runtime.files import replacing_file
 
@@ -57,7 +57,7 @@ def _write_tensorrt(ranges: Ranges, path: Path, tensorrt: str) -> None:
             raise CalibrationError(
                 f"tensor {name!r} cannot be named in a TensorRT cache, which has a line a tensor; rename it"
             )
-        lines.append(f"{name}: {np.asarray(symmetric_scale(found.amax), '>f4').tobytes().hex()}")
+        lines.append(f"{name}: {np.asarray(found.scale, '>f4').tobytes().hex()}")
     with replacing_file(path) as temporary:
         temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 

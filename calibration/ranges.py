@@ -22,8 +22,8 @@ SCHEMA_VERSION = 2
 """1: method, samples, graph, feeds, ranges as [minimum, maximum, amax].
 2: also provenance and digest; files of version 1 are read as well."""
 
-INT8_MAX = 127
-"""Symmetric INT8 leaves -128 unused, so that a value and its negative are equally far from 0."""
+INT8_MIN, INT8_MAX = -128, 127
+"""What QuantizeLinear saturates at. Weights leave -128 unused."""
 
 _SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
 """Below it a scale would be a subnormal float32, which some devices flush to zero."""
@@ -40,7 +40,7 @@ def symmetric_scale(amax: Array | float, greatest: float = INT8_MAX) -> Array:
 
 @dataclass(frozen=True)
 class Range:
-    """Least and greatest value seen, and `amax`: the magnitude beyond which values are clipped."""
+    """Least and greatest value seen, and `amax`: the magnitude beyond which values are clipped at most."""
 
     minimum: float
     maximum: float
@@ -48,8 +48,9 @@ class Range:
 
     @property
     def scale(self) -> float:
-        """One step of INT8; exactly a float32."""
-        return float(symmetric_scale(self.amax))
+        """One step of INT8, which has one more of them below 0 than above; exactly a float32."""
+        below, above = (min(max(end, 0.0), self.amax) for end in (-self.minimum, self.maximum))
+        return float(symmetric_scale(max(above, below * (INT8_MAX / -INT8_MIN))))
 
     def union(self, other: Range) -> Range:
         """The range of tensors that have to share a scale."""

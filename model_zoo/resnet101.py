@@ -4,6 +4,5 @@ from __future__ import annotations
 
 from model_zoo.resnet import RESNET101
 from model_zoo.resnet_model import model_of
-from model_zoo.spec import CENTRED
 
-SPEC = model_of(RESNET101, "ResNet-101", paper=None, calibration_method=CENTRED)
+SPEC = model_of(RESNET101, "ResNet-101", paper=None)

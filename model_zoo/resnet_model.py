@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from model_zoo.imagenet_exam import judged_on_imagenet
 from model_zoo.resnet import ResNet
-from model_zoo.spec import CLIPS_LITTLE, Counts, FeedSource, ModelSpec, PaperRow, Variant
+from model_zoo.spec import CENTRED, Counts, FeedSource, ModelSpec, PaperRow, Variant
 from model_zoo.tasks import CLASSIFICATION
 from runtime.errors import unknown_name
 
@@ -26,7 +26,6 @@ def model_of(
     title: str,
     paper: PaperRow | None,
     others: Mapping[str, Variant] = MappingProxyType({}),
-    calibration_method: str = CLIPS_LITTLE,
 ) -> ModelSpec:
     """The reference model of a network, in TensorFlow and in Caffe, with other variants of it."""
     size = network.input_size
@@ -39,7 +38,7 @@ def model_of(
         },
         feeds=partial(feeds_of, network),
         task=CLASSIFICATION,
-        calibration_method=calibration_method,
+        calibration_method=CENTRED,
     )
     return ModelSpec(network.name, title, paper, {"": judged_on_imagenet(variant), **others})
 

@@ -118,7 +118,7 @@ def _take_clipping_out(quantise: ir.Node) -> tuple[int, int]:
     scale = constant_scalar(quantise.inputs[1])
     if clipping is None or clipping.op_type not in _CLIPPING or not _keeps_order(scale):
         return _LEAST, _GREATEST
-    bounds = _float_bounds(clipping)
+    bounds = clip_bounds(clipping)
     if bounds is None or len(clipping.outputs[0].uses()) != 1 or clipping.outputs[0].is_graph_output():
         return _LEAST, _GREATEST
     quantise.replace_input_with(0, clipping.inputs[0])
@@ -127,7 +127,8 @@ def _take_clipping_out(quantise: ir.Node) -> tuple[int, int]:
     return _quantised(bounds[0], scale), _quantised(bounds[1], scale)
 
 
-def _float_bounds(clipping: ir.Node) -> tuple[np.float32, np.float32] | None:
+def clip_bounds(clipping: ir.Node) -> tuple[np.float32, np.float32] | None:
+    """Where a ReLU or Clip ends below and above; None where that is no constant."""
     if clipping.op_type == "Relu":
         return np.float32(0), np.float32(np.inf)
     bounds = [np.float32(-np.inf), np.float32(np.inf)]

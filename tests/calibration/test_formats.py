@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calibration.formats import FP8, INT8, QuantFormat, scale_of
+from calibration.formats import FP8, INT8, QuantFormat
 from calibration.qdq import quantise_weight
 from calibration.ranges import Range
 
@@ -43,14 +43,14 @@ SEEN = Range(minimum=-3.0, maximum=8.0, amax=2.0)
 
 
 def test_int8_clips_where_calibration_says_and_fp8_nowhere() -> None:
-    assert scale_of(INT8, SEEN) == float(np.float32(2 / 127))
-    assert scale_of(FP8, SEEN) == float(np.float32(8 / 448))
-    assert scale_of(FP8, Range(-9.0, 8.0, 2.0)) == float(np.float32(9 / 448))
+    assert INT8.scale(SEEN) == float(np.float32(2 / 127))
+    assert FP8.scale(SEEN) == float(np.float32(8 / 448))
+    assert FP8.scale(Range(-9.0, 8.0, 2.0)) == float(np.float32(9 / 448))
 
 
 @pytest.mark.parametrize("number", [INT8, FP8])
 def test_zeros_alone_have_a_scale_of_one(number: QuantFormat) -> None:
-    assert scale_of(number, Range(0.0, 0.0, 0.0)) == 1.0
+    assert number.scale(Range(0.0, 0.0, 0.0)) == 1.0
 
 
 @pytest.mark.parametrize("axis", [0, 1])

@@ -147,6 +147,37 @@ def test_float_readers_of_an_int8_tensor_read_the_int8_version(tmp_path: Path) -
     assert nodes["a"].input[1] == nodes["c"].input[1] == "w1_dequantized"
 
 
+@pytest.mark.parametrize(
+    ("least", "greatest", "also", "stays"),
+    [
+        (-128, 127, "", False),
+        (-128, 127, "t = Tanh(r)", True),  # in float something else reads what is clipped
+        (-128, 126, "", True),
+        (-126, 127, "", True),
+        (0, 127, "", True),
+    ],
+)
+def test_a_clip_that_ends_where_int8_does_is_left_to_its_saturation(
+    tmp_path: Path, least: int, greatest: int, also: str, stays: bool
+) -> None:
+    """And the answers are the same to the last bit."""
+    step = np.float32(0.01)
+    body = f"n = Abs(x) s = Sub(n, far) r = Clip(s, least, greatest) {also} a = MatMul(r, w) y = Mul(a, {{}})"
+    text = tiny.graph_text("(float[batch,4] x) => (float[batch,4] y)", body.format("t" if also else "a"))
+    bounds = {"least": np.array(least * step), "greatest": np.array(greatest * step)}
+    graph = tiny.write(
+        tmp_path / "g.onnx", text, {"w": (4, 4)}, far=np.float32(1.28) * np.ones(4, "f"), **bounds
+    )
+    feeds = [{"x": np.linspace(-4, 4, 4000, dtype=np.float32).reshape(-1, 4)}]
+    written = _int8(graph, feeds).path
+    assert ("Clip" in [node.op_type for node in tiny.nodes(written).values()]) == stays
+    assert ("least" in _constants(written)) == stays
+    unclipped, scale = np.abs(feeds[0]["x"]) - np.float32(1.28), _constants(written)["r_scale"]
+    clipped = np.clip(unclipped, bounds["least"], bounds["greatest"])
+    expected = np.clip(np.rint(clipped / scale), -128, 127)
+    np.testing.assert_array_equal(tiny.evaluate(written, feeds[0], "r_quantized")[0], expected)
+
+
 def test_inputs_and_outputs_are_those_of_the_fp32_file(tmp_path: Path) -> None:
     graph, written = _cnn(tmp_path)
     assert tiny.interface(written) == tiny.interface(graph)

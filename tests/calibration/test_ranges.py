@@ -19,6 +19,20 @@ def test_the_scale_puts_the_greatest_magnitude_on_127() -> None:
     assert symmetric_scale(np.array([127.0, 12.7])).tolist() == [1.0, float(np.float32(0.1))]
 
 
+@pytest.mark.parametrize(
+    ("minimum", "maximum", "amax", "scale"),
+    [
+        (-256.0, 200.0, 256.0, 2.0),  # -128 steps are enough
+        (-255.0, 254.0, 255.0, 2.0),
+        (-256.0, 254.0, 256.0, 2.0),  # all of INT8's numbers
+        (-300.0, 20.0, 256.0, 2.0),  # clipped by the method
+        (-3.0, -2.0, 3.0, 3 / 128),
+    ],
+)
+def test_below_zero_there_is_a_step_more(minimum: float, maximum: float, amax: float, scale: float) -> None:
+    assert Range(minimum, maximum, amax).scale == scale
+
+
 @pytest.mark.parametrize("amax", [0.0, 1e-45, 1e-37])
 def test_nothing_but_zeros_and_subnormals_get_scale_one(amax: float) -> None:
     assert Range(0.0, amax, amax).scale == 1.0
