@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from model_zoo.detection import CALIBRATION_METHOD, REGIONS
+from model_zoo.detection import REGIONS
 from model_zoo.faster_rcnn_layers import CAFFE_MEAN, Sizes, faster_rcnn_network
 from model_zoo.framing import Fit
 from model_zoo.layers_model import InFramework, variant_of
@@ -18,7 +18,7 @@ def at_size(height: int, width: int) -> Variant:
         f"Faster R-CNN on VGG-16, {height}x{width}, 300 regions, PASCAL VOC",
         {"caffe": InFramework(network, CAFFE_MEAN, framing=Fit())},
         REGIONS,
-        CALIBRATION_METHOD,
+        "min-max",  # 80 % of the boxes shown stay; with `centre` and `correct` 78 (16 photographs)
     )
     return judged_on_voc(variant, REGIONS.read, shares=False, batch=1)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from model_zoo.detection import CALIBRATION_METHOD, SINGLE_SHOT
+from model_zoo.detection import SINGLE_SHOT
 from model_zoo.framing import Warp
 from model_zoo.garment_scenes import KINDS, SIDE, scene_set
 from model_zoo.garments_exam import exam_of
@@ -21,6 +21,10 @@ _SIZES = Sizes(narrower=4, classes=1 + len(KINDS), input_size=(SIDE, SIDE), cent
 NAMES = ("background", *KINDS)
 
 DATA = "garments of Fashion-MNIST pasted on photographs; test images and other photographs are held out"
+
+CALIBRATION_METHOD = "min-max"
+"""INT8 by it keeps 99.9 % of the mAP, and of Mask R-CNN's box AP; by the mean squared error and by entropy
+that keeps 99.6 % (250 scenes, which do not tell the three apart)."""
 
 
 def garments_variant(

@@ -191,10 +191,21 @@ def _written(fp32: Path, precision: Precision, ranges: Ranges) -> Path | None:
         raise
 
 
+def _rescaled(fp32: Path, case: Case, samples: Sequence[Feed]) -> Path:
+    """The float graph that the case's INT8 is made of: another one where its recipe changes that."""
+    from calibration.prepare import rescale
+    from calibration.recipe import Recipe
+
+    recipe, changed = Recipe.parse(case.described.calibration_method), fp32.with_name("rescaled.onnx")
+    if not recipe.changes_graph or not rescale(fp32, changed, lambda: samples, recipe):
+        return fp32
+    return changed
+
+
 def _refusals(source: Source, feeds: Sequence[Feed], case: Case, fp32: Path) -> Iterator[str]:
     """What TensorRT-RTX says against each precision of a case's network, "" where it builds that.
 
-    Two samples give the INT8 graph its form, not its best scales. Raises MemoryError.
+    Two samples give the INT8 graph its form, not its best scales or weights. Raises MemoryError.
     """
     from calibration.collect import calibrate
     from calibration.precision import Precision
@@ -205,9 +216,11 @@ def _refusals(source: Source, feeds: Sequence[Feed], case: Case, fp32: Path) -> 
     write(optimise(source.to_onnx()), fp32, LARGEST_FILE)
     sizes = {"batch": 4, **case.described.sizes}
     short = not isinstance(case.described.task, Translation) or fp32.stat().st_size <= LARGEST_TRANSLATION
-    ranges = calibrate(fp32, [{spec.name: feed[spec.name] for spec in source.inputs} for feed in feeds])
+    samples = [{spec.name: feed[spec.name] for spec in source.inputs} for feed in feeds]
+    ranges = calibrate(fp32, samples)
     for precision in (each for each in Precision if each is not Precision.INT8_MIXED):  # INT8 with less of it
-        graph = _written(fp32, precision, ranges)
+        made_of = _rescaled(fp32, case, samples) if precision is Precision.INT8 else fp32
+        graph = _written(made_of, precision, ranges if made_of == fp32 else calibrate(made_of, samples))
         if graph is not None:
             yield refusal(graph, precision, sizes, build=short)
             graph.unlink()
