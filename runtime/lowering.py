@@ -58,12 +58,15 @@ def serialised(model: ir.Model) -> bytes:
 
     Raises UnsupportedError over 2 GB, the most that one protocol buffer holds.
     """
-    ir.external_data.load_to_model(model)
-    proto = ir.to_proto(model)
-    if proto.ByteSize() > _PROTOBUF_LIMIT:
+    size = held_bytes(model)
+    if size <= _PROTOBUF_LIMIT:  # else protobuf, too, would give up, without saying how large it is
+        ir.external_data.load_to_model(model)
+        proto = ir.to_proto(model)
+        size = proto.ByteSize()
+    if size > _PROTOBUF_LIMIT:
         raise UnsupportedError(
-            f"the graph has {proto.ByteSize()} bytes, and one that has to be lowered to uint8,"
-            " or whose nodes are unnamed, may have 2 GB at most; use another backend"
+            f"the graph has {size} bytes, and one that has to be lowered, or whose nodes are unnamed, may"
+            " have 2 GB at most; use another backend"
         )
     content: bytes = proto.SerializeToString()
     return content

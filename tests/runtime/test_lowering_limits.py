@@ -1,4 +1,4 @@
-"""Where clipping and quantising do not commute, the lowering leaves the ReLU alone."""
+"""Where clipping and quantising do not commute, the lowering leaves ReLUs alone; and how large a graph may be."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import onnx_ir as ir
 import pytest
 from onnx import numpy_helper
 
-from runtime.lowering import lower
+from runtime.errors import UnsupportedError
+from runtime.lowering import lower, serialised
 from runtime.tensors import Array
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -70,3 +71,14 @@ def test_a_q_that_declares_its_type_is_left_alone() -> None:
     model = _model("Relu(x)", 0.03, "<output_dtype = 3>")
     assert lower(model) == 0
     assert _run(model).max() > 0
+
+
+def test_what_does_not_fit_into_a_protocol_buffer_is_refused_before_it_is_loaded() -> None:
+    def load() -> ir.TensorProtocol:
+        pytest.fail("2 GB were loaded for nothing")
+
+    model = _model("Relu(x)", 0.03)
+    large = ir.LazyTensor(load, ir.DataType.FLOAT, ir.Shape([1 << 29]), name="large")
+    model.graph.register_initializer(ir.Value(name="large", const_value=large))
+    with pytest.raises(UnsupportedError, match=r"the graph has 21474836[0-9]+ bytes, .* 2 GB at most"):
+        serialised(model)
