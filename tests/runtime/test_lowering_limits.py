@@ -1,4 +1,4 @@
-"""Where clipping and quantising do not commute, the lowering leaves ReLUs alone; and how large a graph may be."""
+"""Where clipping and quantising do not commute, the lowering leaves ReLUs alone; how large a graph may be."""
 
 from __future__ import annotations
 
