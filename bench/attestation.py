@@ -58,7 +58,8 @@ def attest(
             f"not executed as asked: {'; '.join(each.message for each in refused)}"
             f" (seen in: {executed.evidence}); --allow-emulation measures it all the same"
         )
-    return severe + tuple(_mild(executed, precision, promised))
+    mild = (*_mild(executed, precision, promised), *_narrowed(executed, precision, written))
+    return severe + mild
 
 
 def _severe(executed: Executed, precision: Precision, device: str, promised: float) -> Iterator[Warned]:
@@ -109,6 +110,23 @@ def _mild(executed: Executed, precision: Precision, promised: float) -> Iterator
             f"{precision.upper()} file, but {types[wider]:.0%} of the multiply-accumulates ran as {wider}",
         )
     yield from _in_part(types, precision, promised)
+
+
+def _narrowed(executed: Executed, precision: Precision, written: Mapping[str, float]) -> Iterator[Warned]:
+    """What the file keeps in float32 for a reason, and ran in 16 bits: named, since nothing else can be had.
+
+    NOTE: OpenVINO 2026.4.1 runs a file in BF16 as a whole, or not at all.
+    """
+    types, wider = executed.macs_by_type, _WIDER.get(precision)
+    if not wider or not types:
+        return
+    kept = written.get(wider, 0.0)
+    narrowed = kept - types.get(wider, 0.0) - types.get(UNSEEN, 0.0)
+    if narrowed > NAMED_SHARE:
+        yield Warned(
+            Kind.OTHER_TYPE,
+            f"{kept:.0%} of the multiply-accumulates are {wider} in the file; they ran as {_shares(types)}",
+        )
 
 
 def _in_part(types: Mapping[str, float], precision: Precision, promised: float) -> Iterator[Warned]:

@@ -103,6 +103,31 @@ def test_a_wider_float_is_named_but_not_refused(precision: Precision) -> None:
     assert warned.message == f"{precision.upper()} file, but 99% of the multiply-accumulates ran as float32"
 
 
+def test_what_a_file_keeps_in_float32_and_ran_in_16_bits_is_named() -> None:
+    """An exception that the file makes for accuracy's sake does not hold there."""
+    ran, written = executed({"bfloat16": 1.0}), {"bfloat16": 0.25, "float32": 0.75}
+    (warned,) = attest(ran, Precision.BF16, "cpu", written=written, allow_emulation=False)
+    assert warned.kind is Kind.OTHER_TYPE
+    assert warned.message == (
+        "75% of the multiply-accumulates are float32 in the file; they ran as bfloat16 100.0%"
+    )
+
+
+@pytest.mark.parametrize(
+    ("types", "written"),
+    [
+        ({"bfloat16": 0.25, "float32": 0.75}, {"bfloat16": 0.25, "float32": 0.75}),
+        ({"bfloat16": 1.0}, {"bfloat16": 0.995, "float32": 0.005}),
+        ({"bfloat16": 0.25, "unknown": 0.75}, {"bfloat16": 0.25, "float32": 0.75}),
+    ],
+)
+def test_float32_that_ran_so_or_was_not_seen_or_is_little_is_not_called_narrowed(
+    types: dict[str, float], written: dict[str, float]
+) -> None:
+    said = attest(executed(types), Precision.BF16, "cpu", written=written, allow_emulation=True)
+    assert not any("are float32 in the file" in each.message for each in said)
+
+
 @pytest.mark.parametrize("precision", [each for each in Precision if each is not Precision.INT4])
 def test_a_little_that_the_backend_did_not_see_is_named_but_not_refused(precision: Precision) -> None:
     ran = executed({precision.kernel_type: 0.999, "unknown": 0.001}, on_device=0.999)
