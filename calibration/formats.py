@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
-from calibration.ranges import INT8_MAX, Range, symmetric_scale
+from calibration.ranges import INT8_MAX, INT8_MIN, Range, symmetric_scale
 from runtime.tensors import Array
 
 
@@ -22,6 +22,10 @@ class QuantFormat(Protocol):
     @property
     def greatest(self) -> float:
         """The greatest number of scales that a weight is stored as; its negative is the least."""
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Where QuantizeLinear saturates, in scales."""
 
     def scale(self, seen: Range) -> float:
         """Of an activation of which that was seen; exactly a float32."""
@@ -36,6 +40,7 @@ class Int8:
 
     data_type: ir.DataType = ir.DataType.INT8
     greatest: float = INT8_MAX
+    ends: tuple[float, float] = (INT8_MIN, INT8_MAX)
 
     def scale(self, seen: Range) -> float:
         return seen.scale
@@ -56,6 +61,7 @@ class Float8:
 
     data_type: ir.DataType = ir.DataType.FLOAT8E4M3FN
     greatest: float = 448.0
+    ends: tuple[float, float] = (-448.0, 448.0)
 
     def scale(self, seen: Range) -> float:
         return float(symmetric_scale(max(-seen.minimum, seen.maximum), self.greatest))

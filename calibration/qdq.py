@@ -6,7 +6,7 @@
 
 Activations have one scale a tensor, weights one an output channel, every zero point is 0, and what no
 operator reads as INT8 is left as it was. TensorRT fuses exactly this form (no INT32 bias Q/DQ, nothing
-between Conv and Relu). A Clip at or beyond the ends of INT8 is left out: its Q saturates there.
+between Conv and Relu). A Clip that ends where its Q saturates, or beyond, is left out.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from calibration.formats import INT8, QuantFormat
 from calibration.graphs import Names, add_initializer, add_node, drop_unread
 from calibration.int8_plan import Plan
 from calibration.placement import MOVERS
-from calibration.ranges import INT8_MAX, INT8_MIN, Range, Ranges, symmetric_scale
+from calibration.ranges import Range, Ranges, symmetric_scale
 from calibration.tables import ROWS
 from runtime.lowering import clip_bounds
 from runtime.tensors import Array
@@ -94,15 +94,15 @@ def _is_dequantised(value: ir.Value | None) -> bool:
     return maker.op_type == "DequantizeLinear" or moved
 
 
-def _leave_clip_out(graph: ir.Graph, quantise: ir.Node, scale: np.float32) -> None:
-    """Let a Q read what the Clip before it reads, if that ends where INT8 does and nothing else reads it."""
+def _leave_clip_out(graph: ir.Graph, quantise: ir.Node, scale: np.float32, ends: tuple[float, float]) -> None:
+    """Let a Q read what the Clip before it reads, if that ends where Q does and nothing else reads it."""
     value = quantise.inputs[0]
     clip = value.producer() if value is not None else None
     bounds = clip_bounds(clip) if clip is not None and clip.op_type == "Clip" and not clip.domain else None
     if value is None or clip is None or bounds is None or len(value.uses()) != 1 or value.is_graph_output():
         return
     least, greatest = (np.rint(bound / scale) for bound in bounds)
-    if least <= INT8_MIN and greatest >= INT8_MAX:
+    if least <= ends[0] and greatest >= ends[1]:
         quantise.replace_input_with(0, clip.inputs[0])
         constants = clip.inputs[1:]
         graph.remove(clip, safe=True)
@@ -136,7 +136,7 @@ class _Quantiser:
         add_node(self._graph, restore, after=quantise.outputs[0])
         for node, index in uses:
             node.replace_input_with(index, restore.outputs[0])
-        _leave_clip_out(self._graph, quantise, np.float32(scale))
+        _leave_clip_out(self._graph, quantise, np.float32(scale), self._number.ends)
 
     def quantise_weight(self, node: ir.Node, index: int, axis: int) -> None:
         """A constant input behind a DQ, with a scale for each index of `axis`."""

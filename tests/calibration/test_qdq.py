@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from onnx import numpy_helper
 from calibration.collect import calibrate
 from calibration.precision import Precision
 from calibration.qdq import quantise_weight
-from calibration.ranges import Ranges
+from calibration.ranges import Range, Ranges
 from calibration.write import PrecisionReport, write_precision
 from runtime.errors import CalibrationError
 from runtime.tensors import Array, Feed
@@ -176,6 +177,20 @@ def test_a_clip_that_ends_where_int8_does_is_left_to_its_saturation(
     clipped = np.clip(unclipped, bounds["least"], bounds["greatest"])
     expected = np.clip(np.rint(clipped / scale), -128, 127)
     np.testing.assert_array_equal(tiny.evaluate(written, feeds[0], "r_quantized")[0], expected)
+
+
+@pytest.mark.parametrize(("bound", "stays"), [(2.0, False), (3.0, False), (1.0, True)])
+def test_a_clip_before_fp8_stays_unless_fp8_ends_before_it(tmp_path: Path, bound: float, stays: bool) -> None:
+    """At 448 steps, not at 127; the range is that of a group, and may be wider than the Clip."""
+    text = tiny.graph_text(
+        "(float[batch,16] x) => (float[batch,16] y)", "n = Neg(x) r = Clip(n, low, high) y = MatMul(r, w)"
+    )
+    ends = {"low": np.array(-bound, np.float32), "high": np.array(bound, np.float32)}
+    graph = tiny.write(tmp_path / "g.onnx", text, {"w": (16, 16)}, **ends)
+    feeds = [{"x": np.linspace(-4, 4, 1600, dtype=np.float32).reshape(-1, 16)}]
+    ranges = replace(calibrate(graph, feeds), tensors={"r": Range(-2.0, 2.0, 2.0)})
+    written = write_precision(graph, Precision.FP8, tmp_path / "fp8.onnx", ranges).path
+    assert ("Clip" in [node.op_type for node in tiny.nodes(written).values()]) == stays
 
 
 def test_inputs_and_outputs_are_those_of_the_fp32_file(tmp_path: Path) -> None:
