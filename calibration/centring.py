@@ -121,9 +121,7 @@ def _readers(value: ir.Value) -> Iterator[ir.Node | None]:
 
 
 def _is_pointwise(node: ir.Node) -> bool:
-    """Whether it multiplies with constants, each output reads one place, none of them is padding, and a bias
-    follows.
-    """
+    """Whether each of its outputs is one place times constants, no place is padding, and a bias is added."""
     if node.op_type == "MatMul":
         return not node.domain and len(_shape(node.inputs[1])) == 2 and _with_bias(node) is not node
     if node.op_type != "Conv" or not _has_bias(node) or any(size != 1 for size in _weights(node).shape[2:]):
